@@ -1,0 +1,31 @@
+"""The seam behind which trials run: in this process, as Ray tasks, in simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from .records import ExecutorEvent, Task
+
+
+class Executor(Protocol):
+    """Runs tasks and says what became of them. It holds no opinion about retries.
+
+    For every task submitted exactly one event comes out of `poll`, sooner or later,
+    whatever happens to it. Nothing raises because of what a trial does.
+    """
+
+    def slots(self) -> int:
+        """How many tasks can run at once now; asked again and again, as clusters change."""
+
+    def submit(self, task: Task) -> None:
+        """Start the task as soon as a slot is free. Returns at once."""
+
+    def cancel(self, task: int) -> None:
+        """End the task by force if it still runs; its event (Lost, or Done) still comes."""
+
+    def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
+        """What has happened, all of it; waits up to `timeout` seconds for something."""
+
+    def close(self) -> None:
+        """Cancel what runs and free everything. No events after this."""

@@ -1,0 +1,166 @@
+"""What passes between the engine and its executors, and from the engine to the log.
+
+Everything is columnar: one record holds k trials, k = 1 being the ordinary case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..space import Columns, Space
+from ..trial import COMPLETE, Floats, Ints
+
+#: metric name -> (k,) float64; or objects (float, bool, str; None where missing)
+Metrics = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What is optimised: the metrics' names, and for each whether large is good.
+
+    names     of the metrics that are objectives, in order
+    maximize  for each, whether it is to be maximised
+    """
+
+    names: tuple[str, ...]
+    maximize: tuple[bool, ...]
+
+    def losses(self, state: NDArray[np.uint8], metrics: Metrics) -> Floats:
+        """(k, m) losses to be minimised, NaN in the rows of trials that failed."""
+        columns = []
+        for name, maximize in zip(self.names, self.maximize, strict=True):
+            if name in metrics:
+                column = np.array(metrics[name], dtype=np.float64)  # None becomes NaN
+            else:
+                column = np.full(len(state), np.nan)
+            columns.append(-column if maximize else column)
+        loss = np.stack(columns, axis=1)
+        loss[state != COMPLETE] = np.nan
+        return loss
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trials of a search share; it travels to each worker once.
+
+    objective  the user's function
+    space      that is searched
+    objectives which metrics must be there
+    seed       of the search
+    timeout    seconds that one trial may take, or None
+    data       what was passed as ``search(data=...)``
+    """
+
+    objective: Callable[..., Any]
+    space: Space
+    objectives: Objectives
+    seed: int
+    timeout: float | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """k trials to be run one after the other by one worker.
+
+    id       of the task; every submission has a new one
+    numbers  (k,) of the trials in the study
+    columns  their configurations
+    """
+
+    id: int
+    numbers: Ints
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a worker found out about the k trials of a task.
+
+    state    (k,) codes of trial.STATES
+    metrics  of the trials
+    errors   index in the batch -> traceback or explanation, for trials that failed
+    started  (k,) when each began, ns since the epoch, by the worker's clock
+    seconds  (k,) how long each took, by a monotonic clock
+    worker   "host:pid"
+    """
+
+    state: NDArray[np.uint8]
+    metrics: Metrics
+    errors: Mapping[int, str]
+    started: Ints
+    seconds: Floats
+    worker: str
+
+
+# --- events: from executors to the engine -------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task has come back with results."""
+
+    task: int
+    results: Results
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task will never come back.
+
+    how      crashed: its worker died; oom: of lack of memory; node: the machine was lost,
+             or the worker was taken away (not the trial's fault); cancelled: on request;
+             refused: the executor could not send or run it at all
+    message  what is known about it, for people
+    """
+
+    task: int
+    how: Literal["crashed", "oom", "node", "cancelled", "refused"]
+    message: str
+
+
+ExecutorEvent = Done | Lost
+
+
+@dataclass(frozen=True)
+class Finished:
+    """k trials that are over, as they go into the log and to the strategy.
+
+    number     (k,) of the trials in the study
+    state      (k,) codes of trial.STATES
+    columns    their configurations
+    metrics    of the trials
+    errors     index in the batch -> explanation
+    attempts   (k,) how often each was begun
+    worker     (k,) who ran each, "" if unknown
+    after      (k,) how many points the strategy had been asked for when this was told
+    asked, submitted, started, finished, told
+               (k,) the ledger: ns since the epoch; 0 where it never came to that
+    seconds    (k,) how long each ran, by a monotonic clock
+    """
+
+    number: Ints
+    state: NDArray[np.uint8]
+    columns: Columns
+    metrics: Metrics
+    errors: Mapping[int, str]
+    attempts: Ints
+    worker: NDArray[Any]
+    after: Ints
+    asked: Ints
+    submitted: Ints
+    started: Ints
+    finished: Ints
+    told: Ints
+    seconds: Floats
+
+    def __len__(self) -> int:
+        return len(self.number)

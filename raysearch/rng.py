@@ -1,0 +1,73 @@
+"""The only source of randomness: draw k depends on (seed, k) alone.
+
+Philox is a counter-based generator (Salmon et al., 2011, "Parallel random numbers: as
+easy as 1, 2, 3"): block c of the stream with key s is a pure function of (s, c). Giving
+draw k blocks of its own makes it independent of how draws are grouped into batches, of
+the order in which they are made, and of the machine that makes them.
+
+A counter has four words of 64 bits; they are shared out as
+``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator` and 2 for
+`trial_seeds`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from .errors import UsageError
+
+_WORDS = 4  # 64-bit words in one block of Philox
+_LIMIT = 2**64
+
+
+def check_seed(seed: int) -> int:
+    """Return the seed as an int if it lies in [0, 2**64), else raise UsageError."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise UsageError(f"seed: expected an integer, found {seed!r}")
+    if not 0 <= seed < _LIMIT:
+        raise UsageError(f"seed: expected 0 <= seed < 2**64, found {seed}")
+    return int(seed)
+
+
+def uniform(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArray[np.float64]:
+    """Draws first .. first+n-1 of `width` numbers each, uniform in [0, 1).
+
+    seed    of the search, in [0, 2**64)
+    first   number of the first draw, >= 0
+    n       how many draws
+    width   numbers per draw
+    stream  independent streams have different numbers, in [0, 2**64)
+
+    Returns an array of shape (n, width).
+
+    >>> whole = uniform(7, 0, 5, 3)
+    >>> bool((uniform(7, 2, 1, 3) == whole[2]).all())
+    True
+    """
+    blocks = -(-width // _WORDS)  # per draw, so that every draw starts a block
+    bits = np.random.Philox(key=seed, counter=[first * blocks, 0, stream, 0])
+    return np.random.Generator(bits).random((n, blocks * _WORDS))[:, :width]
+
+
+def normal(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArray[np.float64]:
+    """Draws as of `uniform`, from the standard normal distribution (by inversion)."""
+    half_ulp = 2.0**-54  # keeps 0 away from -infinity
+    return np.asarray(ndtri(uniform(seed, first, n, width, stream) + half_ulp))
+
+
+def generator(seed: int, k: int, stream: int = 0) -> np.random.Generator:
+    """A numpy generator of its own for draw k, for use where the number of draws varies."""
+    return np.random.Generator(np.random.Philox(key=seed, counter=[0, k, stream, 1]))
+
+
+def trial_seeds(seed: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The seeds, in [0, 2**32), of the trials with these numbers, shape (k,)."""
+    return np.array(
+        [
+            np.random.Philox(key=seed, counter=[number, 0, 0, 2]).random_raw() >> 32
+            for number in numbers.tolist()
+        ],
+        dtype=np.int64,
+    )

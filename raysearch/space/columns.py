@@ -1,0 +1,78 @@
+"""Columns: k configurations side by side, one typed array per parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .parameters import Choice, Parameter
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Columns(Mapping[str, Array]):
+    """k configurations, stored by column.
+
+    As a mapping it gives what a vectorised objective works on: parameter name -> array of
+    length k; float64 for `Float`, int64 for `Int` (float64 where conditional), values as
+    objects for `Choice`. Inactive entries are NaN, or None for a `Choice`.
+
+    parameters  name -> parameter
+    numbers     name -> (k,) values as numbers; the index of the value for a `Choice`;
+                meaningless where inactive
+    active      name -> (k,) whether active, for conditional parameters only
+    k           how many configurations
+    """
+
+    parameters: Mapping[str, Parameter]
+    numbers: Mapping[str, Array]
+    active: Mapping[str, NDArray[np.bool_]]
+    k: int
+
+    def __getitem__(self, name: str) -> Array:
+        parameter, numbers = self.parameters[name], self.numbers[name]
+        active = self.active.get(name)
+        if isinstance(parameter, Choice):
+            values = np.empty(self.k, dtype=object)
+            values[:] = parameter.to_list(numbers)
+            if active is not None:
+                values[~active] = None
+            return values
+        return numbers if active is None else np.where(active, numbers, np.nan)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.parameters)
+
+    def __len__(self) -> int:
+        """How many parameters there are, as of any mapping; `k` counts configurations."""
+        return len(self.parameters)
+
+    def take(self, rows: Any) -> Columns:
+        """The configurations with these indices (any numpy index: array, slice, mask)."""
+        numbers = {name: values[rows] for name, values in self.numbers.items()}
+        active = {name: mask[rows] for name, mask in self.active.items()}
+        k = len(np.arange(self.k)[rows])
+        return Columns(self.parameters, numbers, active, k)
+
+    def configs(self) -> list[dict[str, Any]]:
+        """One dict per configuration, of its active parameters."""
+        names = list(self.parameters)
+        lists = [p.to_list(self.numbers[name]) for name, p in self.parameters.items()]
+        if not self.active:
+            return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+        for i, name in enumerate(names):
+            if name in self.active:
+                mask = self.active[name].tolist()
+                lists[i] = [v if on else _INACTIVE for v, on in zip(lists[i], mask, strict=True)]
+        return [
+            {name: v for name, v in zip(names, row, strict=True) if v is not _INACTIVE}
+            for row in zip(*lists, strict=True)
+        ]
+
+
+_INACTIVE = object()

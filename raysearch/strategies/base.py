@@ -1,0 +1,78 @@
+"""What a strategy is: pure functions from state to state, over the unit cube.
+
+A strategy's class is a frozen dataclass of its options and holds nothing else. What
+changes while it searches is its `State`, a frozen dataclass of its own made of arrays,
+numbers, texts, and tuples and dataclasses of these (beside the space, which is given), so
+that any state goes to disk and back without pickle (`raysearch.strategies.state`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from ..space import Space
+from ..trial import Batch, Outcome
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What every strategy's state has.
+
+    space  that is searched
+    seed   of the search
+    asked  how many points have been proposed; the number of the next one
+    """
+
+    space: Space
+    seed: int
+    asked: int = 0
+
+
+S = TypeVar("S", bound=State)
+
+
+@dataclass(frozen=True)
+class Strategy(ABC, Generic[S]):
+    """One method of search. To write one: subclass, decorate with @dataclass(frozen=True).
+
+    The contract, which `raysearch.testing` checks for every registered strategy:
+
+    - `ask` returns at most n legal points (constraints met), numbered on from the last
+      ask. Fewer than n: it has no more to propose before it is told something. None, with
+      nothing pending: it is finished. ask(m) then ask(n) proposes what ask(m + n) does.
+    - Draw k depends on (seed, k) and what has been told, on nothing else.
+    - `tell` takes any subset of the points asked, in any order, each once; also points it
+      never asked (number FOREIGN). A NaN loss is a failure, which never wins; +inf is a
+      legal worst loss. Told points are canonical: x == space.encode(columns).
+    - Arguments are never changed, nor kept where the caller could change them.
+    - No point is proposed twice while there are others left.
+    """
+
+    #: whether losses with more than one column are understood
+    multi_objective: ClassVar[bool] = False
+
+    @abstractmethod
+    def init(self, space: Space, seed: int) -> S:
+        """The state before the first ask."""
+
+    @abstractmethod
+    def ask(self, state: S, n: int) -> tuple[S, Batch]:
+        """At most n points to evaluate, and the state that knows them as pending."""
+
+    @abstractmethod
+    def tell(self, state: S, batch: Batch, outcome: Outcome) -> S:
+        """The state after the outcomes of some points have become known."""
+
+    def max_pending(self, state: S, slots: int) -> int:
+        """How many points may be pending at once without harm to the search's quality.
+
+        Strategies that do not look at losses can bear any number; by default it is what
+        `slots` trials running at once need.
+        """
+        return slots
+
+
+ANY_NUMBER = 2**62  # max_pending of strategies that do not look at losses
+AnyStrategy = Strategy[Any]

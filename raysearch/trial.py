@@ -1,0 +1,72 @@
+"""The records that travel: batches of points out, their outcomes back.
+
+`Batch` and `Outcome` belong to the numerical world (arrays, unit cube, losses to be
+minimised); `Trial` is what a user's objective or ask/tell loop sees of one point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+#: How a trial can end, in the order of their codes in compact arrays.
+STATES = ("complete", "stopped", "failed", "invalid", "timeout", "crashed", "oom")
+COMPLETE, STOPPED, FAILED, INVALID, TIMEOUT, CRASHED, OOM = range(len(STATES))
+
+#: Batch.number of a trial that the strategy did not propose itself.
+FOREIGN = -1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """k points that are proposed together, or told together.
+
+    x       (k, d) points in the unit cube
+    number  (k,) the how-manieth point of this strategy each one is, from 0; FOREIGN for
+            points that come from elsewhere (an earlier strategy, a retry, a colleague)
+    """
+
+    x: Floats
+    number: Ints
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the k points of a batch.
+
+    loss  (k, m) losses, to be minimised, for m objectives; NaN in every column: failed
+    """
+
+    loss: Floats
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration on its way: what an objective may ask for as second argument.
+
+    number  of the trial in its study, from 0
+    config  parameter name -> value, of the active parameters
+    seed    of the trial, in [0, 2**32), drawn from the seed of the search and the number
+    data    what was passed as ``search(data=...)``
+    """
+
+    number: int
+    config: Mapping[str, Any]
+    seed: int
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """A numpy generator of this trial's own, the same wherever the trial runs."""
+        return np.random.default_rng(self.seed)
