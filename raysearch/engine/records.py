@@ -6,7 +6,7 @@ Everything is columnar: one record holds k trials, k = 1 being the ordinary case
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from ..space import Columns, Space
 from ..trial import COMPLETE, Floats, Ints
+
+#: Finished.after of a trial that was run once more after it had been told as failed.
+RETRIED = -1
 
 #: metric name -> (k,) float64; or objects (float, bool, str; None where missing)
 Metrics = Mapping[str, NDArray[Any]]
@@ -141,7 +144,8 @@ class Finished:
     errors     index in the batch -> explanation
     attempts   (k,) how often each was begun
     worker     (k,) who ran each, "" if unknown
-    after      (k,) how many points the strategy had been asked for when this was told
+    after      (k,) how many points the strategy had been asked for when this was told;
+               RETRIED for a trial that was told before, as failed
     asked, submitted, started, finished, told
                (k,) the ledger: ns since the epoch; 0 where it never came to that
     seconds    (k,) how long each ran, by a monotonic clock
@@ -164,3 +168,19 @@ class Finished:
 
     def __len__(self) -> int:
         return len(self.number)
+
+    def take(self, rows: slice) -> Finished:
+        """Some of the trials."""
+        index = range(len(self))[rows]
+        arrays = {
+            f.name: getattr(self, f.name)[rows]
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        return replace(
+            self,
+            columns=self.columns.take(rows),
+            metrics={name: values[rows] for name, values in self.metrics.items()},
+            errors={i: self.errors[old] for i, old in enumerate(index) if old in self.errors},
+            **arrays,
+        )

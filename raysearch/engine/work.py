@@ -1,0 +1,126 @@
+"""Work: k trials on their way through the engine, with what has happened to them so far."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+
+from ..space import Columns
+from ..trial import Ints
+from .records import Finished, Results
+
+
+@dataclass(frozen=True)
+class Work:
+    """k trials that wait or run.
+
+    numbers    (k,) of the trials
+    columns    their configurations
+    asked      (k,) when the strategy proposed them, ns since the epoch
+    attempts   (k,) how often each was begun
+    strikes    (k,) how often its worker died with it alone
+    losses     (k,) how often it was lost at all
+    submitted  when the executor got them last
+    alone      not to be put together with others: one of them killed its worker
+    """
+
+    numbers: Ints
+    columns: Columns
+    asked: Ints
+    attempts: Ints
+    strikes: Ints
+    losses: Ints
+    submitted: int = 0
+    alone: bool = False
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @classmethod
+    def new(
+        cls, numbers: Ints, columns: Columns, asked: int, attempts: Ints | None = None
+    ) -> Self:
+        """Trials that wait to be run, asked at the given time, begun `attempts` times before."""
+        zeros = np.zeros(len(numbers), dtype=np.int64)
+        attempts = zeros if attempts is None else attempts
+        return cls(numbers, columns, zeros + asked, attempts, zeros, zeros)
+
+    def take(self, rows: slice) -> Self:
+        """Some of the trials."""
+        return self._map(lambda array: array[rows], self.columns.take(rows))
+
+    def _map(self, on_array: Any, columns: Columns) -> Self:
+        arrays = {
+            f.name: on_array(getattr(self, f.name))
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        return replace(self, columns=columns, **arrays)
+
+    def begun(self, now: int) -> Self:
+        """The same trials, once more begun."""
+        return replace(self, attempts=self.attempts + 1, submitted=now)
+
+    @staticmethod
+    def gather(queue: deque[Work], size: int) -> Work:
+        """Take at most `size` trials from the front of the queue, which is not empty."""
+        first = queue.popleft()
+        if first.alone:
+            return first
+        parts, total = [first], len(first)
+        while queue and not queue[0].alone and total < size:
+            parts.append(queue.popleft())
+            total += len(parts[-1])
+        work = parts[0] if len(parts) == 1 else _concat(parts)
+        if total > size:
+            queue.appendleft(work.take(slice(size, None)))
+            work = work.take(slice(0, size))
+        return work
+
+
+def _concat(parts: list[Work]) -> Work:
+    arrays = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts])
+        for f in fields(Work)
+        if isinstance(getattr(parts[0], f.name), np.ndarray)
+    }
+    columns = Columns.concat([part.columns for part in parts])
+    return replace(parts[0], columns=columns, **arrays)
+
+
+def results_of(work: Work, results: Results, now: int) -> Finished:
+    """Trials that came back with results."""
+    k = len(work)
+    return Finished(
+        number=work.numbers,
+        state=results.state,
+        columns=work.columns,
+        metrics=results.metrics,
+        errors=results.errors,
+        attempts=work.attempts,
+        worker=np.full(k, results.worker, dtype=object),
+        after=np.zeros(k, dtype=np.int64),
+        asked=work.asked,
+        submitted=np.full(k, work.submitted),
+        started=results.started,
+        finished=results.started + np.round(results.seconds * 1e9).astype(np.int64),
+        told=np.full(k, now),
+        seconds=results.seconds,
+    )
+
+
+def lost(work: Work, state: int, message: str, now: int) -> Finished:
+    """Trials that will never come back."""
+    k = len(work)
+    nothing = Results(
+        state=np.full(k, state, dtype=np.uint8),
+        metrics={},
+        errors=dict.fromkeys(range(k), message),
+        started=np.zeros(k, dtype=np.int64),
+        seconds=np.full(k, np.nan),
+        worker="",
+    )
+    return replace(results_of(work, nothing, now), finished=np.zeros(k, dtype=np.int64))
