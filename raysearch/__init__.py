@@ -1,0 +1,70 @@
+"""Parallel search on Ray that never loses a trial.
+
+What is public is listed in `_MODULES` and imported on first use, so that ``import raysearch``
+is quick and brings in neither Ray nor Arrow (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .asktell import AskTell as AskTell
+    from .engine.objective import vectorized as vectorized
+    from .errors import ClusterError as ClusterError
+    from .errors import Interrupted as Interrupted
+    from .errors import ObjectiveError as ObjectiveError
+    from .errors import RaysearchError as RaysearchError
+    from .errors import SearchFailed as SearchFailed
+    from .errors import SpaceError as SpaceError
+    from .errors import StudyError as StudyError
+    from .errors import UsageError as UsageError
+    from .search import retry as retry
+    from .search import search as search
+    from .space import Choice as Choice
+    from .space import Float as Float
+    from .space import Int as Int
+    from .space import Space as Space
+    from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
+    from .strategies.grid import GridSearch as GridSearch
+    from .strategies.local_search import LocalSearch as LocalSearch
+    from .strategies.quasi_random import QuasiRandom as QuasiRandom
+    from .strategies.random import RandomSearch as RandomSearch
+    from .study import Study as Study
+    from .trial import Trial as Trial
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "asktell": "AskTell",
+    "engine.objective": "vectorized",
+    "errors": "ClusterError Interrupted ObjectiveError RaysearchError SearchFailed SpaceError "
+    "StudyError UsageError",
+    "search": "retry search",
+    "space": "Choice Float Int Space",
+    "strategies.annealing": "SimulatedAnnealing",
+    "strategies.grid": "GridSearch",
+    "strategies.local_search": "LocalSearch",
+    "strategies.quasi_random": "QuasiRandom",
+    "strategies.random": "RandomSearch",
+    "study": "Study",
+    "trial": "Trial",
+}
+_WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
+_PACKAGES = ("optim", "testing")
+
+__all__ = sorted((*_WHERE, *_PACKAGES))
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f".{name}", __name__)
+    if name not in _WHERE:
+        raise AttributeError(f"module 'raysearch' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
