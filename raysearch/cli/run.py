@@ -1,0 +1,131 @@
+"""``raysearch run``: a search, started or taken up where it was left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from .command import Command, Duration, StudyPath, json_option
+from .console import data, say
+from .exits import NO_VALID_TRIAL
+
+if TYPE_CHECKING:
+    from ..strategies.base import AnyStrategy
+    from .experiment import Experiment
+
+
+class StrategyName(click.ParamType):
+    """The name of a strategy."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """All that begin so."""
+        from ..strategies import names
+
+        return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+
+
+def choose(experiment: Experiment, name: str | None, sets: Sequence[str]) -> AnyStrategy | None:
+    """The strategy that flags and file agree upon; None: left to the search."""
+    from ..strategies import get
+
+    strategy: AnyStrategy | None = get(name)() if name is not None else experiment.strategy
+    if not sets:
+        return strategy
+    if strategy is None:
+        raise click.UsageError("--set sets options of a strategy: name it with --strategy")
+    known = [f.name for f in fields(strategy)]
+    values: dict[str, Any] = {}
+    for text in sets:
+        option, _, value = text.partition("=")
+        if option not in known:
+            there = ", ".join(known) or "none"
+            raise click.BadParameter(
+                f"there is no option {option!r}; {type(strategy).__name__} has: {there}",
+                param_hint="--set",
+            )
+        try:
+            values[option] = json.loads(value)
+        except json.JSONDecodeError:  # then it is a plain text
+            values[option] = value
+    return replace(strategy, **values)
+
+
+def place(experiment: Experiment, study: str | None, fresh: bool) -> str:
+    """Where the study goes: as flag or file say, or runs/NAME; for --fresh a place unused."""
+    chosen = study or experiment.settings.get("study") or f"runs/{experiment.path.stem}"
+    free, k = str(chosen), 1
+    while fresh and exists(free):
+        k += 1
+        free = f"{str(chosen).rstrip('/')}-{k}"
+    return free
+
+
+def exists(study: str) -> bool:
+    """Whether anything at all is at this place."""
+    if "://" not in study:
+        return Path(study).exists()
+    from pyarrow.fs import FileSystem, FileType
+
+    filesystem, path = FileSystem.from_uri(study)
+    return filesystem.get_file_info(path).type != FileType.NotFound  # type: ignore[no-any-return]
+
+
+@click.command(cls=Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--study", type=StudyPath(), help="Where to keep it; runs/NAME if left out.")
+@click.option("--trials", type=int, help="How many trials in all, failed ones included.")
+@click.option("--time", "time_limit", type=Duration(), help="How long this may take, as in 2h30m.")
+@click.option("--concurrency", type=int, help="How many trials at once, at most.")
+@click.option("--strategy", type=StrategyName(), help="How to search; see raysearch strategies.")
+@click.option("--set", "sets", multiple=True, metavar="OPTION=VALUE", help="Of the strategy.")
+@click.option("--seed", type=int, help="Of all randomness.")
+@click.option("--metric", help="What is to be optimised.")
+@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether small or large is good.")
+@click.option("--address", help="Of Ray: auto, local, host:port; inline: without Ray.")
+@click.option("--timeout", type=Duration(), help="How long a trial may take.")
+@click.option("--retries", type=int, help="How often a trial is begun again if its worker dies.")
+@click.option("--max-failures", type=int, help="So many failures at the start end the search.")
+@click.option("--fresh", is_flag=True, help="Start a new study beside the old one.")
+@click.option("--no-progress", is_flag=True, help="No live view.")
+@json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    file: Path,
+    study: str | None,
+    strategy: str | None,
+    sets: tuple[str, ...],
+    fresh: bool,
+    no_progress: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
+    """Start the search in FILE (.py or .toml), or go on where its study left off.
+
+    Flags win over RAYSEARCH_RUN_... variables, and these over the file's settings.
+    """
+    from ..search import search
+    from .best import show_best
+    from .experiment import load
+
+    experiment = load(file)
+    settings = {**experiment.settings, **{k: v for k, v in flags.items() if v is not None}}
+    settings["study"] = place(experiment, study, fresh)
+    settings["progress"] = not (no_progress or context.obj.quiet)
+    chosen = choose(experiment, strategy, sets)
+    say(f"{file.name} -> {settings['study']}")
+    result = search(experiment.objective, experiment.space, chosen, **settings)
+    if not result.counts.get("complete"):
+        say("no trial gave a valid result")
+        context.exit(NO_VALID_TRIAL)
+    show_best(result, 1, as_json)
