@@ -252,9 +252,9 @@ class Loop:
 
     def _why_end(self, now: int) -> Why | None:
         limits = self.limits
-        if limits.max_failures is not None and not self.completed:
-            if self.failed >= limits.max_failures:
-                return "failures"
+        most = math.inf if limits.max_failures is None else limits.max_failures
+        if not self.completed and self.failed >= most:
+            return "failures"
         if limits.trials is not None and self.finished >= limits.trials and self._asks:
             return "trials"
         if limits.deadline is not None and now >= limits.deadline:

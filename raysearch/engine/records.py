@@ -169,9 +169,9 @@ class Finished:
     def __len__(self) -> int:
         return len(self.number)
 
-    def take(self, rows: slice) -> Finished:
+    def take(self, rows: slice | Ints) -> Finished:
         """Some of the trials."""
-        index = range(len(self))[rows]
+        index = np.arange(len(self))[rows].tolist()
         arrays = {
             f.name: getattr(self, f.name)[rows]
             for f in fields(self)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -40,9 +41,7 @@ class Work:
         return len(self.numbers)
 
     @classmethod
-    def new(
-        cls, numbers: Ints, columns: Columns, asked: int, attempts: Ints | None = None
-    ) -> Self:
+    def new(cls, numbers: Ints, columns: Columns, asked: int, attempts: Ints | None = None) -> Self:
         """Trials that wait to be run, asked at the given time, begun `attempts` times before."""
         zeros = np.zeros(len(numbers), dtype=np.int64)
         attempts = zeros if attempts is None else attempts
@@ -50,15 +49,27 @@ class Work:
 
     def take(self, rows: slice) -> Self:
         """Some of the trials."""
-        return self._map(lambda array: array[rows], self.columns.take(rows))
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            columns=self.columns.take(rows),
+            asked=self.asked[rows],
+            attempts=self.attempts[rows],
+            strikes=self.strikes[rows],
+            losses=self.losses[rows],
+        )
 
-    def _map(self, on_array: Any, columns: Columns) -> Self:
-        arrays = {
-            f.name: on_array(getattr(self, f.name))
-            for f in fields(self)
-            if isinstance(getattr(self, f.name), np.ndarray)
-        }
-        return replace(self, columns=columns, **arrays)
+    @staticmethod
+    def concat(parts: Sequence[Work]) -> Work:
+        """The trials of all parts, none of which has been submitted."""
+        return Work(
+            numbers=np.concatenate([part.numbers for part in parts]),
+            columns=Columns.concat([part.columns for part in parts]),
+            asked=np.concatenate([part.asked for part in parts]),
+            attempts=np.concatenate([part.attempts for part in parts]),
+            strikes=np.concatenate([part.strikes for part in parts]),
+            losses=np.concatenate([part.losses for part in parts]),
+        )
 
     def begun(self, now: int) -> Self:
         """The same trials, once more begun."""
@@ -74,21 +85,11 @@ class Work:
         while queue and not queue[0].alone and total < size:
             parts.append(queue.popleft())
             total += len(parts[-1])
-        work = parts[0] if len(parts) == 1 else _concat(parts)
+        work = parts[0] if len(parts) == 1 else Work.concat(parts)
         if total > size:
             queue.appendleft(work.take(slice(size, None)))
             work = work.take(slice(0, size))
         return work
-
-
-def _concat(parts: list[Work]) -> Work:
-    arrays = {
-        f.name: np.concatenate([getattr(part, f.name) for part in parts])
-        for f in fields(Work)
-        if isinstance(getattr(parts[0], f.name), np.ndarray)
-    }
-    columns = Columns.concat([part.columns for part in parts])
-    return replace(parts[0], columns=columns, **arrays)
 
 
 def results_of(work: Work, results: Results, now: int) -> Finished:
@@ -120,7 +121,7 @@ def lost(work: Work, state: int, message: str, now: int) -> Finished:
         metrics={},
         errors=dict.fromkeys(range(k), message),
         started=np.zeros(k, dtype=np.int64),
-        seconds=np.full(k, np.nan),
+        seconds=np.zeros(k),
         worker="",
     )
-    return replace(results_of(work, nothing, now), finished=np.zeros(k, dtype=np.int64))
+    return replace(results_of(work, nothing, now), seconds=np.full(k, np.nan))
