@@ -54,7 +54,7 @@ _MODULES = {
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
 _PACKAGES = ("optim", "testing")
 
-__all__ = sorted((*_WHERE, *_PACKAGES))
+__all__ = sorted(_WHERE)
 
 
 def __getattr__(name: str) -> Any:
@@ -67,4 +67,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_WHERE, *_PACKAGES})

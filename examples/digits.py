@@ -1,0 +1,30 @@
+"""Tune a multi-layer perceptron on scikit-learn's handwritten digits.
+
+    python examples/digits.py
+    raysearch run examples/digits.py --strategy random --trials 64 --study runs/digits
+"""
+
+import mlp
+
+import raysearch as rs
+
+space = rs.Space(
+    {
+        "lr": rs.Float(1e-3, 1.0, log=True, default=0.01),
+        "batch_size": rs.Choice([16, 32, 64, 128, 256], ordered=True),
+        "hidden": rs.Int(16, 256, log=True),
+        "dropout": rs.Float(0.0, 0.5, step=0.1),
+        "momentum": rs.Float(0.0, 0.99, default=0.9),
+    }
+)
+settings = {"trials": 64, "metric": "accuracy", "mode": "max", "study": "runs/digits"}
+
+
+def objective(config):
+    train, valid, _ = mlp.digits()
+    return {"accuracy": mlp.accuracy(mlp.train(config, train), valid)}
+
+
+if __name__ == "__main__":
+    study = rs.search(objective, space, **settings)
+    print(study.best)
