@@ -1,0 +1,233 @@
+"""What a worker does: run the trials of a task, one after the other, and report on them.
+
+Nothing that a trial does gets out of here, except an end of the process and Ctrl-C. For
+trials of microseconds, what is done per trial is kept under one microsecond: values are
+collected as they come, and checked and laid out for the whole batch.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..space import Columns
+from ..trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT, Ints, Trial
+from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
+from .objective import Signature
+from .records import Job, Metrics, Results
+from .surroundings import Surroundings
+from .watchdog import TimeUp, Watchdog
+
+_BRIEF = 1_000_000  # ns; a shorter trial is not cleaned up after on its own
+_HEAD, _TAIL = 48_000, 16_000  # bytes of a traceback that are kept
+_HERE = os.path.dirname(__file__)
+_CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])  # all but \t and \n
+
+
+def evaluate(
+    job: Job, signature: Signature, numbers: Ints, columns: Columns, kill: bool = False
+) -> Results:
+    """Run the trials with these numbers and configurations.
+
+    job        what they share
+    signature  of the objective, from `examine`
+    numbers    (k,) of the trials in the study
+    columns    k configurations
+    kill       whether the process may be ended if a trial hangs beyond its timeout
+
+    The trial's folder, environment, signal handlers and the state of the global random
+    generators are put back after the batch, and between trials that take over 1 ms.
+    """
+    epoch = time.time_ns() - time.perf_counter_ns()
+    with Watchdog(kill) as watchdog, Surroundings() as surroundings:
+        seeds = rng.trial_seeds(job.seed, numbers).tolist()
+        run = _run_columns if signature.vectorized else _run_each
+        batch = run(job, signature, numbers, seeds, columns, watchdog, surroundings)
+    for i, why in impossible(batch.metrics, job.objectives).items():
+        if batch.state[i] == COMPLETE:
+            batch.state[i], batch.errors[i] = INVALID, why
+    return Results(
+        np.array(batch.state, dtype=np.uint8),
+        batch.metrics,
+        batch.errors,
+        np.array(batch.began, dtype=np.int64) + epoch,
+        np.array(batch.took, dtype=np.float64) * 1e-9,
+        f"{socket.gethostname()}:{os.getpid()}",
+    )
+
+
+class _Batch:
+    """What is known about k trials so far; times in ns by the monotonic clock."""
+
+    def __init__(self, k: int) -> None:
+        self.state = [COMPLETE] * k
+        self.errors: dict[int, str] = {}
+        self.metrics: Metrics = {}
+        self.began = [0] * k
+        self.took = [0] * k
+
+
+def _run_each(
+    job: Job,
+    signature: Signature,
+    numbers: Ints,
+    seeds: list[int],
+    columns: Columns,
+    watchdog: Watchdog,
+    surroundings: Surroundings,
+) -> _Batch:
+    objective, objectives, timeout = job.objective, job.objectives, job.timeout
+    clock = time.perf_counter_ns
+    batch = _Batch(len(numbers))
+    began, took = batch.began, batch.took
+    rows: list[Any] = []
+    spent = _BRIEF  # so that the first trial has fresh surroundings
+    for i, arguments in enumerate(_arguments(job, signature, numbers, seeds, columns)):
+        if spent >= _BRIEF:
+            surroundings.renew(seeds[i])
+        start = clock()
+        try:
+            if timeout is not None:
+                watchdog.begin(timeout)
+            value = objective(*arguments)
+            watchdog.end()
+            row = value if type(value) is float else clean(value, objectives)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            watchdog.end()
+            batch.state[i], batch.errors[i] = _explain(error, timeout)
+            row = {}
+        spent = clock() - start
+        began[i], took[i] = start, spent
+        if timeout is not None and spent > timeout * 1e9 and batch.state[i] != CRASHED:
+            batch.state[i] = TIMEOUT
+            batch.errors.setdefault(i, _overdue(timeout))
+            row = {}
+        rows.append(row)
+    batch.metrics = _table(rows, batch, job)
+    return batch
+
+
+def _arguments(
+    job: Job, signature: Signature, numbers: Ints, seeds: list[int], columns: Columns
+) -> Iterator[tuple[Any, ...]]:
+    """What each call of the objective gets; a new dict for each, which it may keep."""
+    configs = columns.configs()
+    if not signature.takes_trial:
+        return zip(configs)
+    trials = (
+        Trial(number, config, seed, job.data)
+        for number, config, seed in zip(numbers.tolist(), configs, seeds, strict=True)
+    )
+    return zip(configs, trials, strict=True)
+
+
+def _table(rows: list[Any], batch: _Batch, job: Job) -> Metrics:
+    """Columns from rows, each a mapping of metrics or the bare value of the objective."""
+    names = job.objectives.names
+    kinds = set(map(type, rows))
+    if kinds == {float} and len(names) == 1:
+        return {names[0]: np.array(rows)}
+    table: list[Row] = []
+    for i, row in enumerate(rows):
+        if type(row) is float:
+            try:
+                row = clean(row, job.objectives)
+            except Invalid as error:
+                batch.state[i], batch.errors[i] = _explain(error, None)
+                row = {}
+        table.append(row)
+    return columns_of(table)
+
+
+def _run_columns(
+    job: Job,
+    signature: Signature,
+    numbers: Ints,
+    seeds: list[int],
+    columns: Columns,
+    watchdog: Watchdog,
+    surroundings: Surroundings,
+) -> _Batch:
+    """Call a vectorized objective once; the trials share its time, and its fate."""
+    k = len(numbers)
+    batch = _Batch(k)
+    own = columns.take(np.arange(k))  # a copy, which the objective may change
+    limit = None if job.timeout is None else job.timeout * k
+    surroundings.renew(seeds[0])
+    start = time.perf_counter_ns()
+    state, why = COMPLETE, ""
+    try:
+        if limit is not None:
+            watchdog.begin(limit)
+        value = job.objective(own)
+        watchdog.end()
+        batch.metrics = clean_columns(value, job.objectives, k)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        watchdog.end()
+        state, why = _explain(error, limit)
+    spent = time.perf_counter_ns() - start
+    if limit is not None and spent > limit * 1e9 and state != CRASHED:
+        state, why = TIMEOUT, why or _overdue(limit)
+        batch.metrics = {}
+    batch.state = [state] * k
+    batch.errors = {} if state == COMPLETE else dict.fromkeys(range(k), why)
+    batch.began = [start] * k
+    batch.took = [spent // k] * k
+    return batch
+
+
+# --- what went wrong, for people ------------------------------------------------------------
+
+
+def _overdue(timeout: float) -> str:
+    return f"ran longer than its timeout of {timeout:g} s"
+
+
+def _explain(error: BaseException, timeout: float | None) -> tuple[int, str]:
+    """The state of a trial that ended like this, and the explanation."""
+    if isinstance(error, Invalid):
+        return INVALID, f"the objective's result: {error}"
+    if isinstance(error, TimeUp) and timeout is not None:
+        return TIMEOUT, _tidy(f"{_overdue(timeout)}; it was here:\n{_frames(error)}")
+    if isinstance(error, SystemExit):
+        return CRASHED, _tidy(f"sys.exit({error.code!r:.80})\n{_frames(error)}")
+    try:
+        error.__traceback__ = _own(error)
+        report = "".join(traceback.format_exception(error))
+    except BaseException:  # its __str__, __notes__ or the like fail in their turn
+        report = f"{type(error).__name__} (it cannot be shown)\n{_frames(error)}"
+    return FAILED, _tidy(report)
+
+
+def _own(error: BaseException) -> Any:
+    """The traceback from the first frame that is the user's."""
+    place = error.__traceback__
+    while place is not None and os.path.dirname(place.tb_frame.f_code.co_filename) == _HERE:
+        place = place.tb_next
+    return place
+
+
+def _frames(error: BaseException) -> str:
+    return "".join(traceback.format_tb(_own(error)))
+
+
+def _tidy(report: str) -> str:
+    """Storable, printable, and at most 64 kB, without its middle."""
+    report = text(report).translate(_CONTROL)
+    encoded = report.encode()
+    if len(encoded) > _HEAD + _TAIL:
+        head, tail = encoded[:_HEAD], encoded[-_TAIL:]
+        middle = f"\n... ({len(encoded)} bytes in all) ...\n".encode()
+        report = (head + middle + tail).decode(errors="ignore")
+    return report

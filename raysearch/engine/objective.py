@@ -1,0 +1,116 @@
+"""What a search may be given to run: functions of a configuration, checked beforehand."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..errors import ObjectiveError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_EXPECTED = "expected a function of (config) or (config, trial)"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """How an objective wants to be called.
+
+    vectorized   with columns of many configurations at once
+    takes_trial  with the `Trial` as second argument
+    """
+
+    vectorized: bool = False
+    takes_trial: bool = False
+
+
+def vectorized(function: F) -> F:
+    """Mark an objective or constraint that works on many configurations at once.
+
+    It gets columns (parameter name -> array of length k) and returns an array of length
+    k, or a mapping from metric names to such arrays.
+
+    >>> @vectorized
+    ... def sphere(columns):
+    ...     return columns["x"] ** 2 + columns["y"] ** 2
+    """
+    function.__dict__["__vectorized__"] = True
+    return function
+
+
+def examine(objective: Callable[..., Any]) -> Signature:
+    """How to call the objective; ObjectiveError says why it cannot be called.
+
+    >>> examine(lambda config, trial: trial.rng.random())
+    Signature(vectorized=False, takes_trial=True)
+    """
+    if inspect.isclass(objective):
+        raise ObjectiveError(
+            f"objective: {_EXPECTED}, found the class {objective.__name__}; "
+            "pass a function, or an instance that has __call__"
+        )
+    if not callable(objective):
+        raise ObjectiveError(
+            f"objective: {_EXPECTED}, found {type(objective).__name__} {objective!r:.80}"
+        )
+    _refuse_unfinished(objective)
+    many = bool(getattr(objective, "__vectorized__", False))
+    takes_trial = _takes_trial(objective)
+    if many and takes_trial:
+        raise ObjectiveError(
+            f"objective: a vectorized function takes (columns) only, found {_describe(objective)}"
+        )
+    return Signature(many, takes_trial)
+
+
+def _refuse_unfinished(objective: Callable[..., Any]) -> None:
+    """Refuse functions whose call only makes something that would still have to be run."""
+    functions = (objective, type(objective).__call__)
+    for is_kind, kind, advice in (
+        (inspect.iscoroutinefunction, "async function", "use def; asyncio.run() may be inside"),
+        (inspect.isasyncgenfunction, "async generator", "use def, and return the last metrics"),
+        (inspect.isgeneratorfunction, "generator function", "return the last metrics, no yield"),
+    ):
+        if any(is_kind(function) for function in functions):
+            raise ObjectiveError(
+                f"objective: {_EXPECTED} that returns, found the {kind} "
+                f"{_describe(objective)}; {advice}"
+            )
+
+
+def _takes_trial(objective: Callable[..., Any]) -> bool:
+    try:
+        parameters = list(inspect.signature(objective).parameters.values())
+    except ValueError:  # some builtins do not tell
+        return False
+    required = [
+        p
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    catch_all = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if any(p.kind is p.KEYWORD_ONLY for p in required):
+        name = next(p.name for p in required if p.kind is p.KEYWORD_ONLY)
+        raise ObjectiveError(
+            f"objective: {_EXPECTED}, found {_describe(objective)}; give {name} a default, "
+            f"or fix it with functools.partial(..., {name}=...)"
+        )
+    if len(required) > 2 or not (places or catch_all):
+        raise ObjectiveError(
+            f"objective: {_EXPECTED}, found {_describe(objective)}; parameters arrive together "
+            "as the mapping config, further arguments can be fixed with functools.partial"
+        )
+    return len(required) == 2 or (len(places) > 1 and places[1].name == "trial")
+
+
+def _describe(objective: Callable[..., Any]) -> str:
+    """The function as its author wrote it: name and arguments."""
+    inner = getattr(objective, "func", objective)  # of a functools.partial
+    name = getattr(inner, "__name__", type(inner).__name__)
+    try:
+        return f"{name}{inspect.signature(objective)}"
+    except ValueError:
+        return str(name)
