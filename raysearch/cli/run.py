@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from click.shell_completion import CompletionItem
 
 from .command import Command, Duration, StudyPath, json_option
-from .console import data, say
+from .console import say
 from .exits import NO_VALID_TRIAL
 
 if TYPE_CHECKING:
+    from ..engine.progress import Progress
     from ..strategies.base import AnyStrategy
+    from ..study import Study
     from .experiment import Experiment
 
 
@@ -96,6 +99,7 @@ def exists(study: str) -> bool:
 @click.option("--retries", type=int, help="How often a trial is begun again if its worker dies.")
 @click.option("--max-failures", type=int, help="So many failures at the start end the search.")
 @click.option("--fresh", is_flag=True, help="Start a new study beside the old one.")
+@click.option("--allow-change", is_flag=True, help="Go on though space or settings changed.")
 @click.option("--no-progress", is_flag=True, help="No live view.")
 @json_option
 @click.pass_context
@@ -106,6 +110,7 @@ def command(
     strategy: str | None,
     sets: tuple[str, ...],
     fresh: bool,
+    allow_change: bool,
     no_progress: bool,
     as_json: bool,
     **flags: Any,
@@ -115,17 +120,46 @@ def command(
     Flags win over RAYSEARCH_RUN_... variables, and these over the file's settings.
     """
     from ..search import search
-    from .best import show_best
     from .experiment import load
 
     experiment = load(file)
-    settings = {**experiment.settings, **{k: v for k, v in flags.items() if v is not None}}
-    settings["study"] = place(experiment, study, fresh)
-    settings["progress"] = not (no_progress or context.obj.quiet)
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = {
+        **experiment.settings,
+        **given,
+        "study": place(experiment, study, fresh),
+        **({"resume": "changed"} if allow_change else {}),
+    }
     chosen = choose(experiment, strategy, sets)
-    say(f"{file.name} -> {settings['study']}")
-    result = search(experiment.objective, experiment.space, chosen, **settings)
-    if not result.counts.get("complete"):
+    with watching(no_progress) as show:
+        result = search(
+            experiment.objective, experiment.space, chosen, **{**settings, "progress": show}
+        )
+    conclude(context, result, settings["study"], as_json)
+
+
+@contextmanager
+def watching(no_progress: bool) -> Iterator[Callable[[Progress], None] | Literal[False]]:
+    """What `raysearch.search` shall tell about its progress."""
+    if no_progress or click.get_current_context().obj.quiet:
+        yield False
+        return
+    from ..report.live import Live
+
+    with Live() as live:
+        yield live.update
+
+
+def conclude(context: click.Context, study: Study, place: str, as_json: bool) -> None:
+    """Print the best trial, and what to type next."""
+    from ..report.live import next_step
+    from .best import show_best
+
+    found = bool(study.counts.get("complete"))
+    if found:
+        show_best(study, 1, as_json)
+    else:
         say("no trial gave a valid result")
+    say(next_step(place))
+    if not found:
         context.exit(NO_VALID_TRIAL)
-    show_best(result, 1, as_json)

@@ -53,8 +53,8 @@ def block(p: Progress, width: int = _WIDTH) -> list[str]:
     overhead = "" if p.overhead is None else f" · overhead {100 * p.overhead:.1f} %"
     lines.append(f"{p.busy}/{p.slots} slots busy{overhead}")
     if p.error:
-        lines.append(f"last failure: {p.error}")
-    return [line_ if len(line_) <= width else line(line_, width) for line_ in lines]
+        lines.append(f"last failure: {line(p.error)}")
+    return [text if len(text) <= width else text[: width - 1] + "…" for text in lines]
 
 
 def sentence(p: Progress) -> str:
@@ -227,5 +227,3 @@ class Live:
                 self._view.update(self._last, last=True)
         finally:
             self._view.close()
-        if self._last is not None and self._last.study is not None and error is None:
-            print(next_step(self._last.study), file=self._stream, flush=True)
