@@ -1,7 +1,7 @@
 """Tune a multi-layer perceptron on scikit-learn's handwritten digits.
 
-    python examples/digits.py
-    raysearch run examples/digits.py --strategy random --trials 64 --study runs/digits
+From Python: `python examples/digits.py`. From the command line:
+`raysearch run examples/digits.py --strategy random --trials 64 --study runs/digits`.
 """
 
 import mlp

@@ -63,7 +63,9 @@ def initial(rng: np.random.Generator, inputs: int, hidden: int, dtype: Any = np.
     }
 
 
-def loss_and_gradient(params: Params, data: Part, mask: Array | float = 1.0) -> tuple[float, Params]:
+def loss_and_gradient(
+    params: Params, data: Part, mask: Array | float = 1.0
+) -> tuple[float, Params]:
     """The cross-entropy L and its gradient; `mask` is m / (1 - dropout) from above."""
     x, label = data
     rows = np.arange(len(x))

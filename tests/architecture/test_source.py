@@ -21,7 +21,7 @@ LAYERS = (
     "strategies",
     "asktell testing",
     "engine",
-    "log study search",
+    "log study monitor search",
     "report cli integrations",
 )
 LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
@@ -114,7 +114,11 @@ def test_nothing_stored_can_run_as_code(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=inside)
 def test_randomness_comes_from_seeds_alone(path: Path) -> None:
-    assert "random" not in modules(path), "draw from raysearch.rng"
+    """Ruff forbids numpy's global generator; this forbids Python's, but for saving its state."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            draws = node.value.id == "random" and node.attr not in {"getstate", "setstate"}
+            assert not draws, f"line {node.lineno}: draw from raysearch.rng"
 
 
 @pytest.mark.parametrize("path", FILES, ids=inside)

@@ -65,7 +65,7 @@ def test_training_learns_in_single_precision_and_repeats_itself() -> None:
 def test_dropout_and_momentum_may_be_zero() -> None:
     train, valid, _ = mlp.digits()
     model = mlp.train({**EASY, "dropout": 0.0, "momentum": 0.0}, train, epochs=10)
-    assert mlp.accuracy(model, valid) > 0.9
+    assert mlp.accuracy(model, valid) > 0.8
 
 
 def test_the_objective_takes_the_default_configuration(monkeypatch: pytest.MonkeyPatch) -> None:

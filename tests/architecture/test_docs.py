@@ -1,0 +1,70 @@
+"""What the documents say is so: tables, links, programs; and what they must not name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from raysearch.strategies import STRATEGIES, get
+
+ROOT = Path(__file__).parents[2]
+HIDDEN = {".git", ".venv", "runs"}
+DOCS = sorted(p for p in ROOT.rglob("*.md") if not HIDDEN & set(p.relative_to(ROOT).parts))
+TEXTS = [
+    *DOCS,
+    *(ROOT / "requirements").glob("*.txt"),
+    *(p for p in (ROOT / "scripts").rglob("*") if p.is_file() and "__pycache__" not in p.parts),
+    *(p for folder in ("raysearch", "examples", "tests") for p in (ROOT / folder).rglob("*.py")),
+    ROOT / ".ci/run",
+    ROOT / "pyproject.toml",
+]
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text("utf-8"), re.M | re.S)
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 150
+
+
+def test_the_readme_lists_the_registered_strategies() -> None:
+    rows = []
+    for name in STRATEGIES:
+        strategy = get(name)
+        summary = (inspect.getdoc(strategy) or "").split("\n\n")[0].replace("\n", " ")
+        rows.append(f"| `{name}` | `{strategy.__name__}` | {summary} |")
+    table = "\n".join(["| name | class | what it does |", "|---|---|---|", *rows]) + "\n\n"
+    assert table in (ROOT / "README.md").read_text("utf-8"), f"it should hold\n\n{table}"
+
+
+@pytest.mark.parametrize("path", DOCS, ids=relative)
+def test_python_in_documents_is_python(path: Path) -> None:
+    for block in code_blocks(path, "python"):
+        ast.parse(block)
+
+
+@pytest.mark.parametrize("path", DOCS, ids=relative)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text("utf-8")):
+        if not target.startswith("https://"):
+            assert (path.parent / target).exists(), target
+
+
+#: Machines of whoever built this, and package registries, are nobody's business.
+FOREIGN = re.compile(r"/(work|root|home|opt)/|\.\./shared|pypi\.org|pythonhosted|registry\.npmjs")
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=relative)
+def test_no_machine_and_no_registry_is_named(path: Path) -> None:
+    if path != Path(__file__):
+        found = FOREIGN.search(path.read_text("utf-8"))
+        assert not found, found and found.group()
