@@ -1,7 +1,20 @@
 """What is searched: parameters, their conditions and constraints."""
 
+from .choice import Choice
 from .columns import Columns
-from .parameters import Choice, Float, Int, Parameter
+from .kinds import KINDS, parameter_from_json
+from .numeric import Float, Int
+from .parameters import Parameter
 from .space import Space, Verdict
 
-__all__ = ["Choice", "Columns", "Float", "Int", "Parameter", "Space", "Verdict"]
+__all__ = [
+    "KINDS",
+    "Choice",
+    "Columns",
+    "Float",
+    "Int",
+    "Parameter",
+    "Space",
+    "Verdict",
+    "parameter_from_json",
+]

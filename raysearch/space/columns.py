@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .parameters import Choice, Parameter
+from .choice import Choice
+from .parameters import Array, Parameter
 
-Array = NDArray[Any]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Columns(Mapping[str, Array]):
     """k configurations, stored by column.
 
     As a mapping it gives what a vectorised objective works on: parameter name -> array of
-    length k; float64 for `Float`, int64 for `Int` (float64 where conditional), values as
-    objects for `Choice`. Inactive entries are NaN, or None for a `Choice`.
+    length k, not to be written to; float64 for `Float`, int64 for `Int` (float64 where
+    conditional), values as objects for `Choice`. Inactive entries are NaN, or None for a
+    `Choice`.
 
     parameters  name -> parameter
     numbers     name -> (k,) values as numbers; the index of the value for a `Choice`;
@@ -37,13 +37,15 @@ class Columns(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         parameter, numbers = self.parameters[name], self.numbers[name]
         active = self.active.get(name)
+        values: Array
         if isinstance(parameter, Choice):
-            values = np.empty(self.k, dtype=object)
-            values[:] = parameter.to_list(numbers)
+            values = np.fromiter(parameter.to_list(numbers), dtype=object, count=self.k)
             if active is not None:
                 values[~active] = None
-            return values
-        return numbers if active is None else np.where(active, numbers, np.nan)
+        else:
+            values = numbers.view() if active is None else np.where(active, numbers, np.nan)
+        values.flags.writeable = False
+        return values
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.parameters)
@@ -59,28 +61,12 @@ class Columns(Mapping[str, Array]):
         k = len(np.arange(self.k)[rows])
         return Columns(self.parameters, numbers, active, k)
 
-    @staticmethod
-    def concat(parts: Sequence[Columns]) -> Columns:
-        """The configurations of all parts, which are of one space, one after the other."""
-        first = parts[0]
-        numbers = {n: np.concatenate([part.numbers[n] for part in parts]) for n in first.numbers}
-        active = {n: np.concatenate([part.active[n] for part in parts]) for n in first.active}
-        return Columns(first.parameters, numbers, active, sum(part.k for part in parts))
-
     def configs(self) -> list[dict[str, Any]]:
         """One dict per configuration, of its active parameters."""
         names = list(self.parameters)
         lists = [p.to_list(self.numbers[name]) for name, p in self.parameters.items()]
-        if not self.active:
-            return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
-        for i, name in enumerate(names):
-            if name in self.active:
-                mask = self.active[name].tolist()
-                lists[i] = [v if on else _INACTIVE for v, on in zip(lists[i], mask, strict=True)]
-        return [
-            {name: v for name, v in zip(names, row, strict=True) if v is not _INACTIVE}
-            for row in zip(*lists, strict=True)
-        ]
-
-
-_INACTIVE = object()
+        configs = [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+        for name, mask in self.active.items():
+            for i in np.flatnonzero(~mask).tolist():
+                del configs[i][name]
+        return configs

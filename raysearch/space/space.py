@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import html
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from ..errors import SpaceError
 from .columns import Columns
-from .parameters import Parameter, parameter_from_json
+from .conditions import activity, resolve
+from .constraints import Constraint, answers, check_constraints, name_of
+from .counting import count
+from .kinds import parameter_from_json
+from .names import check_names, nearest
+from .parameters import Parameter
 
 Floats = NDArray[np.float64]
-Constraint = Callable[[Any], Any]
 
 _INACTIVE_AT = 0.5  # where encode puts parameters that are not active
 
@@ -40,16 +44,18 @@ class Verdict:
 class Space:
     """The parameters of a search, with their conditions and known constraints.
 
-    parameters   name -> Float, Int or Choice; names are any texts that are not empty
+    parameters   name -> Float, Int or Choice; names are printable texts of at most 200
+                 characters
     constraints  functions of a configuration (or, marked ``@vectorized``, of columns)
                  that say whether it is allowed; a parameter that is not active is absent
 
     Raises SpaceError if there is no parameter, or a condition names an unknown parent,
     an illegal value, or goes round in a circle.
 
+    >>> from raysearch.space import Float, Int
     >>> space = Space({"lr": Float(1e-5, 1e-1, log=True), "units": Int(32, 256)})
     >>> space.decode(np.array([[0.5, 0.0]])).configs()
-    [{'lr': 0.001, 'units': 32}]
+    [{'lr': 0.001..., 'units': 32}]
     """
 
     def __init__(
@@ -62,66 +68,15 @@ class Space:
                 "space: expected a mapping of at least one name to a parameter, as in "
                 f"{{'lr': Float(1e-5, 1e-1, log=True)}}, found {parameters!r}"
             )
+        check_names(parameters)
         for name, parameter in parameters.items():
-            if not isinstance(name, str) or not name:
-                raise SpaceError(f"space: expected a name (a text), found {name!r}")
             if not isinstance(parameter, Parameter):
                 raise SpaceError(
                     f"space[{name!r}]: expected a Float, Int or Choice, found {parameter!r}"
                 )
         self.parameters: Mapping[str, Parameter] = dict(parameters)
-        self.constraints = tuple(constraints)
-        for constraint in self.constraints:
-            if not callable(constraint):
-                raise SpaceError(
-                    f"constraints: expected functions of a configuration, found {constraint!r}"
-                )
-        self._conditions = self._resolve_conditions()
-
-    # --- conditions ---------------------------------------------------------------------
-
-    def _resolve_conditions(self) -> dict[str, list[tuple[str, NDArray[Any]]]]:
-        """name -> [(parent, the parent's values as numbers)], parents before children."""
-        resolved: dict[str, list[tuple[str, NDArray[Any]]]] = {}
-
-        def visit(name: str, path: tuple[str, ...]) -> None:
-            if name in path:
-                circle = " -> ".join([*path[path.index(name) :], name])
-                raise SpaceError(f".when(): conditions go round in a circle: {circle}")
-            if name in resolved:
-                return
-            for parent, values in self.parameters[name].conditions:
-                if parent not in self.parameters:
-                    raise SpaceError(
-                        f"space[{name!r}].when({parent}=...): there is no parameter {parent!r}; "
-                        f"known are {list(self.parameters)}"
-                    )
-                visit(parent, (*path, name))
-            resolved[name] = [
-                (parent, self._numbers(name, parent, values))
-                for parent, values in self.parameters[name].conditions
-            ]
-
-        for name in self.parameters:
-            visit(name, ())
-        return {name: conditions for name, conditions in resolved.items() if conditions}
-
-    def _numbers(self, name: str, parent: str, values: Sequence[Any]) -> NDArray[Any]:
-        try:
-            return np.array([self.parameters[parent].lookup(value) for value in values])
-        except SpaceError as error:
-            raise SpaceError(f"space[{name!r}].when({parent}=...): {error}") from None
-
-    def _active(self, numbers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
-        active: dict[str, NDArray[np.bool_]] = {}
-        for name, conditions in self._conditions.items():
-            mask = np.ones(len(numbers[name]), dtype=bool)
-            for parent, values in conditions:
-                mask &= np.isin(numbers[parent], values)
-                if parent in active:
-                    mask &= active[parent]
-            active[name] = mask
-        return active
+        self.constraints = check_constraints(constraints)
+        self._conditions = resolve(self.parameters)
 
     # --- the unit cube --------------------------------------------------------------------
 
@@ -133,15 +88,24 @@ class Space:
     @cached_property
     def size(self) -> float:
         """How many configurations there are without regard to constraints, or infinity."""
-        return _count(self)
+        return count(self.parameters, self._conditions)
 
     def decode(self, x: Floats) -> Columns:
-        """Typed columns at the points x, shape (n, d), of the unit cube."""
+        """Typed columns at the points x, shape (n, d), of the unit cube.
+
+        What lies outside the cube is moved to its surface; SpaceError if x has another
+        shape, or contains NaN.
+        """
+        if x.ndim != 2 or x.shape[1] != self.dim:
+            raise SpaceError(f"x: expected the shape (n, {self.dim}), found {x.shape}")
+        places = np.minimum(np.maximum(x.T, 0.0), 1.0)  # by parameter; NaN stays NaN
+        if np.isnan(places).any():
+            raise SpaceError("x: expected points of the unit cube, found NaN")
         numbers = {
-            name: parameter.decode(x[:, i])
-            for i, (name, parameter) in enumerate(self.parameters.items())
+            name: parameter.decode(u)
+            for (name, parameter), u in zip(self.parameters.items(), places, strict=True)
         }
-        return Columns(self.parameters, numbers, self._active(numbers), len(x))
+        return Columns(self.parameters, numbers, activity(self._conditions, numbers), len(x))
 
     def encode(self, columns: Columns) -> Floats:
         """Points (n, d) of the unit cube; parameters that are not active lie at 0.5.
@@ -160,110 +124,91 @@ class Space:
         return self.encode(self.decode(x))
 
     def allowed(self, columns: Columns) -> NDArray[np.bool_]:
-        """(k,) whether each configuration meets the constraints."""
+        """(k,) whether each configuration meets all constraints."""
         ok = np.ones(columns.k, dtype=bool)
-        configs: list[dict[str, Any]] | None = None
-        for constraint in self.constraints:
-            if getattr(constraint, "__vectorized__", False):
-                ok &= np.asarray(constraint(columns), dtype=bool)
-                continue
-            if configs is None:
-                configs = columns.configs()
-            ok &= np.fromiter((self._ask(constraint, c) for c in configs), bool, columns.k)
+        for _, met in answers(self.constraints, columns):
+            ok &= met
         return ok
-
-    @staticmethod
-    def _ask(constraint: Constraint, config: Mapping[str, Any]) -> bool:
-        try:
-            return bool(constraint(config))
-        except Exception as error:
-            name = getattr(constraint, "__name__", repr(constraint))
-            raise SpaceError(
-                f"constraint {name}: raised {type(error).__name__}: {error} for {dict(config)}; "
-                "parameters that are not active are absent, so use config.get(name)"
-            ) from error
 
     # --- single configurations ------------------------------------------------------------
 
     @property
     def default(self) -> dict[str, Any]:
-        """The default configuration: each parameter's default, or the middle of its range."""
-        numbers = {}
-        for name, parameter in self.parameters.items():
-            if parameter.default is not None:
-                numbers[name] = np.array([parameter.lookup(parameter.default)])
-            else:
-                numbers[name] = parameter.decode(np.array([0.5 if parameter.ordered else 0.0]))
-        return Columns(self.parameters, numbers, self._active(numbers), 1).configs()[0]
+        """The default configuration, which constraints are not asked about."""
+        numbers = {
+            name: np.array([parameter.lookup(parameter.default)], dtype=parameter.dtype)
+            for name, parameter in self.parameters.items()
+        }
+        return Columns(self.parameters, numbers, activity(self._conditions, numbers), 1).configs()[
+            0
+        ]
 
     def contains(self, config: Mapping[str, Any]) -> Verdict:
         """Whether the configuration is legal; the verdict prints what is wrong.
 
+        >>> from raysearch.space import Int
         >>> print(Space({"units": Int(32, 256)}).contains({"units": 300}))
         units: expected a value in [32, 256], found 300
         """
-        return self._examine(config)[0]
+        return self._examine([config])[0][0]
 
     def columns(self, configs: Sequence[Mapping[str, Any]]) -> Columns:
         """Configurations as columns; SpaceError says which one is illegal, and why."""
-        rows = []
-        for i, config in enumerate(configs):
-            verdict, row = self._examine(config)
+        verdicts, columns = self._examine(configs)
+        for i, verdict in enumerate(verdicts):
             if not verdict:
                 raise SpaceError(f"configuration {i}: {verdict}")
-            rows.append(row)
-        numbers = {
-            name: np.array([row[name] for row in rows], dtype=parameter.dtype)
-            for name, parameter in self.parameters.items()
-        }
-        return Columns(self.parameters, numbers, self._active(numbers), len(rows))
+        return columns
 
-    def _examine(self, config: Mapping[str, Any]) -> tuple[Verdict, dict[str, float]]:
-        """The verdict, and the value of each parameter as a number (filled where inactive)."""
-        reasons = [
-            f"{name}: there is no such parameter; known are {list(self.parameters)}"
-            for name in config
-            if name not in self.parameters
-        ]
-        numbers: dict[str, float] = {}
-        for name, parameter in self.parameters.items():
-            numbers[name] = parameter.decode(np.array([0.5])).item()
-            if name in config:
-                try:
-                    numbers[name] = parameter.lookup(config[name])
-                except SpaceError as error:
-                    reasons.append(f"{name}: {error}")
-        active = self._active({name: np.array([value]) for name, value in numbers.items()})
-        for name in self.parameters:
-            on = bool(active[name][0]) if name in active else True
-            if on and name not in config:
-                reasons.append(f"{name}: missing")
-            if not on and name in config:
-                wanted = " and ".join(
-                    f"{p} in {list(values)}" for p, values in self.parameters[name].conditions
-                )
-                reasons.append(f"{name}: given, but not active; it needs {wanted}")
-        if not reasons:
-            reasons += [
-                f"constraint {getattr(c, '__name__', repr(c))}: not met"
-                for c in self.constraints
-                if not Space(self.parameters, [c]).allowed(self._one(numbers))[0]
+    def _examine(self, configs: Sequence[Mapping[str, Any]]) -> tuple[list[Verdict], Columns]:
+        """The verdict on each configuration; and all as columns, right where legal."""
+        reasons: list[list[str]] = [[] for _ in configs]
+        for config, wrong in zip(configs, reasons, strict=True):
+            if not isinstance(config, Mapping):
+                raise SpaceError(f"expected a mapping of names to values, found {config!r}")
+            wrong += [
+                f"{name}: there is no such parameter; {nearest(str(name), self.parameters)}"
+                for name in config
+                if name not in self.parameters
             ]
-        return Verdict(tuple(reasons)), numbers
+        numbers = {}
+        for name, parameter in self.parameters.items():
+            filler = parameter.lookup(parameter.default)  # where nothing legal is given
+            column = [filler] * len(configs)
+            for i, config in enumerate(configs):
+                if name in config:
+                    try:
+                        column[i] = parameter.lookup(config[name])
+                    except SpaceError as error:
+                        reasons[i].append(f"{name}: {error}")
+            numbers[name] = np.array(column, dtype=parameter.dtype)
+        columns = Columns(
+            self.parameters, numbers, activity(self._conditions, numbers), len(configs)
+        )
+        for name in self.parameters:
+            given = np.array([name in config for config in configs], dtype=bool)
+            for i in np.flatnonzero(given != columns.active.get(name, True)).tolist():
+                if not reasons[i] or not given[i]:  # activity follows from legal values only
+                    reasons[i].append(f"{name}: {self._misplaced(name, bool(given[i]))}")
+        legal = np.flatnonzero([not wrong for wrong in reasons])
+        for constraint, met in answers(self.constraints, columns.take(legal)):
+            for i in legal[~met].tolist():
+                reasons[i].append(f"constraint {constraint}: not met")
+        return [Verdict(tuple(wrong)) for wrong in reasons], columns
 
-    def _one(self, numbers: Mapping[str, float]) -> Columns:
-        arrays = {
-            name: np.array([numbers[name]], dtype=parameter.dtype)
-            for name, parameter in self.parameters.items()
-        }
-        return Columns(self.parameters, arrays, self._active(arrays), 1)
+    def _misplaced(self, name: str, given: bool) -> str:
+        if not given:
+            return "missing"
+        conditions = self.parameters[name].conditions
+        wanted = " and ".join(f"{parent} in {list(values)}" for parent, values in conditions)
+        return f"given, but not active; it needs {wanted}"
 
     # --- for people and files -------------------------------------------------------------
 
     def to_json(self) -> dict[str, Any]:
         """The space as JSON values; constraints, being code, are named only."""
         parameters = {name: p.to_json() for name, p in self.parameters.items()}
-        names = [getattr(c, "__name__", type(c).__name__) for c in self.constraints]
+        names = [name_of(constraint) for constraint in self.constraints]
         return {"parameters": parameters, **({"constraints": names} if names else {})}
 
     @classmethod
@@ -271,6 +216,10 @@ class Space:
         cls, description: Mapping[str, Any], constraints: Iterable[Constraint] = ()
     ) -> Space:
         """The space that `to_json` described; objects of a Choice come back as their names."""
+        if not isinstance(description, Mapping) or not isinstance(
+            description.get("parameters"), Mapping
+        ):
+            raise SpaceError(f"space: expected {{'parameters': {{...}}}}, found {description!r}")
         parameters = {}
         for name, parameter in description["parameters"].items():
             try:
@@ -280,50 +229,26 @@ class Space:
         return cls(parameters, constraints)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Space) and self.to_json() == other.to_json()
+        """Whether names (in this order), parameters and names of constraints are the same."""
+        if not isinstance(other, Space):
+            return NotImplemented
+        return self._identity() == other._identity()
 
     def __hash__(self) -> int:
-        return hash(tuple(self.parameters))
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        return tuple(self.parameters.items()), tuple(map(name_of, self.constraints))
 
     def __repr__(self) -> str:
         body = ", ".join(f"{name!r}: {parameter!r}" for name, parameter in self.parameters.items())
         constraints = f", constraints={list(self.constraints)!r}" if self.constraints else ""
         return f"Space({{{body}}}{constraints})"
 
-
-def _count(space: Space) -> float:
-    """How many configurations a space has: the sum over the values of its parents.
-
-    Parents are fixed one after the other, in classes of values that activate the same
-    children; what depends on no open condition is a plain product.
-    """
-    parents = {parent for conditions in space._conditions.values() for parent, _ in conditions}
-    if any(math.isinf(p.size) for p in space.parameters.values()):
-        return math.inf
-    order = [*dict.fromkeys([*(n for n in space.parameters if n not in space._conditions), *space._conditions])]
-
-    def count(i: int, chosen: dict[str, float | None]) -> float:
-        if i == len(order):
-            return 1
-        name = order[i]
-        active = all(
-            chosen[parent] is not None and chosen[parent] in values
-            for parent, values in space._conditions.get(name, ())
+    def _repr_html_(self) -> str:
+        """The space as a table, for notebooks."""
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td><code>{html.escape(repr(parameter))}</code></td>"
+            for name, parameter in self.parameters.items()
         )
-        if not active:
-            return count(i + 1, {**chosen, name: None})
-        size = space.parameters[name].size
-        if name not in parents:
-            return size * count(i + 1, chosen)
-        named = {
-            v
-            for conditions in space._conditions.values()
-            for parent, values in conditions
-            if parent == name
-            for v in values.tolist()
-        }
-        total = sum(count(i + 1, {**chosen, name: value}) for value in sorted(named))
-        others = size - len(named)
-        return total + (others * count(i + 1, {**chosen, name: math.nan}) if others else 0)
-
-    return count(0, {})
+        return f"<table><tr><th>parameter</th><th>values</th></tr>{rows}</table>"
