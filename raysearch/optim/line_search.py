@@ -1,0 +1,271 @@
+"""Line searches: a step length a > 0 along a direction of descent.
+
+With phi(a) = f(x + a p), a search is a generator: it yields lengths, is sent
+(phi(a), phi'(a)), and returns the length to take, or None if it found none. It is given
+phi(0), phi'(0) < 0 and the length to try first. A value that is not finite means "too far".
+
+Nocedal & Wright (2006), Numerical Optimization, ch. 3. Moré & Thuente (1994), "Line search
+algorithms with guaranteed sufficient decrease", ACM TOMS 20. Hager & Zhang (2005), "A new
+conjugate gradient method with guaranteed descent and an efficient line search", SIAM J.
+Optim. 16.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import copysign, inf, isfinite, nan, sqrt
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+Trials = Generator[float, tuple[float, float], T]
+Search = Trials[float | None]
+
+
+class Point(NamedTuple):
+    """A length with the value and the slope there."""
+
+    a: float
+    f: float
+    d: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSearch(ABC):
+    """How to choose the length of a step.
+
+    max_trials  lengths tried before giving up
+    """
+
+    max_trials: int = 25
+
+    @abstractmethod
+    def search(self, f0: float, d0: float, first: float, longest: float = inf) -> Search:
+        """Search along phi with phi(0) = f0 and phi'(0) = d0, trying `first` first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Armijo(LineSearch):
+    """Backtracking until phi(a) <= phi(0) + c1 a phi'(0), by quadratic interpolation."""
+
+    c1: float = 1e-4
+
+    def search(self, f0: float, d0: float, first: float, longest: float = inf) -> Search:
+        a = min(first, longest)
+        for _ in range(self.max_trials):
+            f, _ = yield a
+            if f <= f0 + self.c1 * a * d0:
+                return a
+            parabola = -d0 * a**2 / (2 * (f - f0 - d0 * a)) if isfinite(f) else 0.0
+            a = min(max(parabola, 0.1 * a), 0.5 * a)
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrongWolfe(LineSearch):
+    """Moré & Thuente's search for the strong Wolfe conditions.
+
+    phi(a) <= phi(0) + c1 a phi'(0)  and  abs(phi'(a)) <= c2 abs(phi'(0)).
+    """
+
+    c1: float = 1e-4
+    c2: float = 0.9
+    xtol: float = 1e-15  # relative width of an interval that is not worth dividing
+
+    def search(self, f0: float, d0: float, first: float, longest: float = inf) -> Search:
+        best, other = Point(0.0, f0, d0), Point(0.0, f0, d0)  # ends of the interval
+        bracketed, modified = False, True  # modified: search on psi instead of phi (sec. 2)
+        width = previous_width = inf
+        low, high = 0.0, 5 * first
+        a = min(first, longest)
+        for _ in range(self.max_trials):
+            f, d = yield a
+            if not (isfinite(f) and isfinite(d)):
+                longest = a
+                a = best.a + 0.1 * (a - best.a)
+                high = min(high, longest)
+                continue
+            target = f0 + self.c1 * a * d0
+            if f <= target and abs(d) <= self.c2 * -d0:
+                return a
+            if a == longest and f <= target and d <= self.c1 * d0:
+                return a  # still going down
+            if bracketed and (a <= low or a >= high or high - low <= self.xtol * high):
+                break  # rounding errors
+            modified = modified and not (f <= target and d >= 0)
+            trial = Point(a, f, d)
+            if modified and f <= best.f and f > target:
+                slope = self.c1 * d0  # psi(a) = phi(a) - phi(0) - c1 a phi'(0)
+                best, other, a, bracketed = _narrow(
+                    _tilt(best, slope), _tilt(other, slope), _tilt(trial, slope), bracketed,
+                    low, high,
+                )  # fmt: skip
+                best, other = _tilt(best, -slope), _tilt(other, -slope)
+            else:
+                best, other, a, bracketed = _narrow(best, other, trial, bracketed, low, high)
+            if bracketed:
+                if abs(other.a - best.a) >= 0.66 * previous_width:
+                    a = best.a + 0.5 * (other.a - best.a)
+                previous_width, width = width, abs(other.a - best.a)
+                low, high = min(best.a, other.a), max(best.a, other.a)
+            else:
+                low, high = a + 1.1 * (a - best.a), a + 4.0 * (a - best.a)
+            a = min(a, longest)
+        return best.a if best.a > 0 and best.f <= f0 + self.c1 * best.a * d0 else None
+
+
+def _tilt(p: Point, slope: float) -> Point:
+    return Point(p.a, p.f - p.a * slope, p.d - slope)
+
+
+def _narrow(
+    best: Point, other: Point, new: Point, bracketed: bool, low: float, high: float
+) -> tuple[Point, Point, float, bool]:
+    """The interval and the next trial from the trial `new`: the four cases of sec. 4."""
+    same_sign = new.d * copysign(1.0, best.d) >= 0
+    if new.f > best.f:  # case 1: higher; a minimum is bracketed
+        cubic, quadratic = _cubic(best, new), _quadratic(best, new)
+        if abs(cubic - best.a) < abs(quadratic - best.a):
+            a = cubic
+        else:
+            a = cubic + 0.5 * (quadratic - cubic)
+        return best, new, a, True
+    if not same_sign:  # case 2: lower, slopes of opposite sign; bracketed
+        cubic, secant = _cubic(new, best), _secant(new, best)
+        a = cubic if abs(cubic - new.a) > abs(secant - new.a) else secant
+        return new, best, a, True
+    if abs(new.d) < abs(best.d):  # case 3: lower, same sign, slope gets flatter
+        cubic, secant = _cubic_ahead(best, new, low, high), _secant(new, best)
+        nearer = abs(cubic - new.a) < abs(secant - new.a)
+        if bracketed:
+            a = cubic if nearer else secant
+            bound = new.a + 0.66 * (other.a - new.a)
+            a = min(bound, a) if new.a > best.a else max(bound, a)
+        else:
+            a = min(max(secant if nearer else cubic, low), high)
+        return new, other, a, bracketed
+    if bracketed:  # case 4: lower, same sign, slope gets no flatter
+        return new, other, _cubic(new, other), True
+    return new, other, (high if new.a > best.a else low), False
+
+
+def _cubic(p: Point, q: Point) -> float:
+    """Minimiser of the cubic through p and q, with their slopes; Nocedal & Wright (3.59)."""
+    theta = 3 * (p.f - q.f) / (q.a - p.a) + p.d + q.d
+    scale = max(abs(theta), abs(p.d), abs(q.d))
+    gamma = scale * sqrt(max(0.0, (theta / scale) ** 2 - p.d / scale * (q.d / scale)))
+    gamma = copysign(gamma, q.a - p.a)
+    return p.a + (gamma - p.d + theta) / (gamma - p.d + gamma + q.d) * (q.a - p.a)
+
+
+def _cubic_ahead(best: Point, new: Point, low: float, high: float) -> float:
+    """The cubic's minimiser if it lies beyond `new`, else the bound on that side."""
+    theta = 3 * (best.f - new.f) / (new.a - best.a) + best.d + new.d
+    scale = max(abs(theta), abs(best.d), abs(new.d))
+    gamma = scale * sqrt(max(0.0, (theta / scale) ** 2 - best.d / scale * (new.d / scale)))
+    gamma = copysign(gamma, best.a - new.a)
+    r = (gamma - new.d + theta) / (gamma + (best.d - new.d) + gamma)
+    if r < 0 and gamma != 0:
+        return new.a + r * (best.a - new.a)
+    return high if new.a > best.a else low
+
+
+def _quadratic(p: Point, q: Point) -> float:
+    """Minimiser of the parabola through p, with its slope, and q."""
+    return p.a + p.d / ((p.f - q.f) / (q.a - p.a) + p.d) / 2 * (q.a - p.a)
+
+
+def _secant(p: Point, q: Point) -> float:
+    """Zero of the line through the slopes at p and q; NaN if they are equal."""
+    if p.d == q.d:
+        return nan
+    return p.a + p.d / (p.d - q.d) * (q.a - p.a)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HagerZhang(LineSearch):
+    """Hager & Zhang's search for the approximate Wolfe conditions.
+
+    Either phi(a) <= phi(0) + delta a phi'(0) and phi'(a) >= sigma phi'(0), or
+    (2 delta - 1) phi'(0) >= phi'(a) >= sigma phi'(0) and phi(a) <= phi(0) + eps abs(phi(0)).
+    The second form does not compare values that differ by rounding errors only, so the search
+    goes on working where others stop; it asks for more trials on the way.
+
+    delta, sigma  0 < delta < 1/2 <= sigma < 1
+    eps           relative error of fun that is tolerated
+    theta, gamma  where to cut an interval, and how much shorter it must get
+    rho           how fast the bracket grows
+    """
+
+    delta: float = 0.1
+    sigma: float = 0.9
+    eps: float = 1e-6
+    theta: float = 0.5
+    gamma: float = 0.66
+    rho: float = 5.0
+
+    def search(self, f0: float, d0: float, first: float, longest: float = inf) -> Search:
+        try:
+            yield from self._narrow(Point(0.0, f0, d0), min(first, longest), longest)
+        except _Found as found:
+            return found.a
+        return None
+
+    def _narrow(self, zero: Point, first: float, longest: float) -> Trials[None]:
+        """Shrink a bracket until a trial satisfies the conditions, which raises _Found."""
+        ceiling = zero.f + self.eps * abs(zero.f)
+        left = self.max_trials
+
+        def trial(a: float) -> Trials[Point]:
+            nonlocal left
+            left -= 1
+            f, d = yield a
+            if not (isfinite(f) and isfinite(d)):
+                return Point(a, inf, -inf)
+            wolfe = f - zero.f <= self.delta * a * zero.d and d >= self.sigma * zero.d  # T1
+            slopes = (2 * self.delta - 1) * zero.d >= d >= self.sigma * zero.d  # T2
+            if wolfe or (slopes and f <= ceiling) or (a == longest and f <= ceiling and d < 0):
+                raise _Found(a)
+            return Point(a, f, d)
+
+        def cut(a: Point, b: Point) -> Trials[tuple[Point, Point]]:
+            while left > 0:
+                d = yield from trial((1 - self.theta) * a.a + self.theta * b.a)
+                if d.d >= 0:  # U3a
+                    return a, d
+                a, b = (d, b) if d.f <= ceiling else (a, d)  # U3b, U3c
+            return a, b
+
+        def update(a: Point, b: Point, length: float) -> Trials[tuple[Point, Point]]:
+            if not a.a < length < b.a:  # U0
+                return a, b
+            c = yield from trial(length)
+            if c.d >= 0:  # U1
+                return a, c
+            if c.f <= ceiling:  # U2
+                return c, b
+            return (yield from cut(a, c))  # U3
+
+        a, b = zero, (yield from trial(first))
+        while b.d < 0 and b.f <= ceiling and left > 0:  # B3
+            a, b = b, (yield from trial(min(self.rho * b.a, longest)))
+        if b.d < 0:  # B2
+            a, b = yield from cut(a, b)
+        while left > 0 and a.a < (a.a + b.a) / 2 < b.a:
+            start, end, width = a, b, b.a - a.a
+            c = _secant(a, b)  # S1
+            a, b = yield from update(a, b, c)
+            if c == b.a:  # S2
+                a, b = yield from update(a, b, _secant(end, b))
+            elif c == a.a:  # S3
+                a, b = yield from update(a, b, _secant(start, a))
+            if b.a - a.a > self.gamma * width:  # L2
+                a, b = yield from update(a, b, (a.a + b.a) / 2)
+
+
+class _Found(Exception):
+    """A trial satisfies the conditions."""
+
+    def __init__(self, a: float) -> None:
+        self.a = a
