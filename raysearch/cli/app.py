@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from .. import errors
+from .. import __version__, errors
+from ..report.text import clean
 from . import console
 from .command import common_options
 from .exits import BUG, USAGE, exit_code
@@ -83,7 +84,7 @@ def _report(error: BaseException, manners: console.Manners) -> int:
         return USAGE
     code = exit_code(error)
     if isinstance(error, errors.Interrupted):
-        click.echo(console.clean(str(error)), err=True)
+        click.echo(clean(str(error)), err=True)
     elif isinstance(error, KeyboardInterrupt):
         console.complain("interrupted", "nothing is left half done")
     elif code == BUG:
@@ -94,8 +95,19 @@ def _report(error: BaseException, manners: console.Manners) -> int:
     return code
 
 
+_HELP = """Parallel hyperparameter search on Ray. Studies survive crashes.
+
+\b
+raysearch run search.py     start, or go on where the study left off
+raysearch status PATH       progress and best (--watch)
+
+Every option can be given as a variable too, as in RAYSEARCH_RUN_TRIALS=64.
+"""
+
+
 @click.group(
     cls=App,
+    help=_HELP,
     name="raysearch",
     params=common_options(),
     context_settings={
@@ -104,16 +116,9 @@ def _report(error: BaseException, manners: console.Manners) -> int:
         "max_content_width": 96,
     },
 )
-@click.version_option(package_name="raysearch", message="raysearch %(version)s")
+@click.version_option(__version__, message="raysearch %(version)s")
 def app() -> None:
-    """Parallel hyperparameter search on Ray. Studies survive crashes.
-
-    \b
-    raysearch run search.py     start, or go on where the study left off
-    raysearch status PATH       progress and best (--watch)
-
-    Every option can be given as a variable too, as in RAYSEARCH_RUN_TRIALS=64.
-    """
+    """The command `raysearch`."""
 
 
 def main() -> None:

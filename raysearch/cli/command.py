@@ -67,7 +67,7 @@ class Command(click.Command):
         return result
 
 
-class StudyPath(click.ParamType):
+class StudyPath(click.ParamType[str]):
     """A study's folder, or the URI of one."""
 
     name = "path"
@@ -89,12 +89,14 @@ def seconds(text: str) -> float:
     (90.0, 5400.0, 9000.0)
     """
     parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)", text)
-    if not parts or "".join(n + unit for n, unit in parts) != text:
+    whole = "".join(n + unit for n, unit in parts) == text
+    clear = len(parts) == 1 or all(unit for _, unit in parts)  # 1h30: minutes, or seconds?
+    if not (parts and whole and clear):
         raise ValueError(f"expected a duration such as 90, 90s, 1.5h or 2h30m, found {text!r}")
     return sum(float(n) * _UNITS[unit] for n, unit in parts)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """Seconds, or a text such as 2h30m."""
 
     name = "duration"

@@ -20,4 +20,5 @@ def command(context: click.Context, shell: str) -> None:
     assert completer is not None  # the choice allows only what click knows
     data(completer(context.find_root().command, {}, "raysearch", "_RAYSEARCH_COMPLETE").source())
     line = f"raysearch completion {shell}"
-    say(f"# put this into {_WHERE[shell]}: " + (f"{line} | source" if shell == "fish" else f'eval "$({line})"'))
+    line = f"{line} | source" if shell == "fish" else f'eval "$({line})"'
+    say(f"# put this into {_WHERE[shell]}: {line}")

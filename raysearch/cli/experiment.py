@@ -26,7 +26,7 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from importlib import import_module, invalidate_caches
 from importlib.util import module_from_spec, spec_from_file_location
@@ -103,7 +103,8 @@ def _load_module(path: Path) -> ModuleType:
             f"{path.name}: another module is called {name!r}; give the file another name"
         )
     spec = spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # there is one for every .py file
+    assert spec is not None  # there is one for every .py file
+    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module
     with _blamed_on(path):
@@ -111,7 +112,7 @@ def _load_module(path: Path) -> ModuleType:
     return module
 
 
-class _blamed_on:  # noqa: N801 - reads as what it does
+class _blamed_on:
     """Turns errors of the user's code into an ExperimentError that shows their lines."""
 
     def __init__(self, path: Path) -> None:
@@ -189,15 +190,16 @@ def _objective(text: Any, path: Path) -> Callable[..., Any]:
 
 
 def _parameter(description: Any, where: str) -> Parameter:
-    from ..space.parameters import KINDS, parameter_from_json
+    from ..space import KINDS, parameter_from_json
 
     if not isinstance(description, Mapping):
         raise ExperimentError(
             f"{where}: expected a table such as {{float = [0.0, 1.0]}}, found {description!r}"
         )
     kind = next((kind for kind in KINDS if kind in description), None)
-    options = {f.name for f in fields(KINDS[kind]) if f.init and f.kw_only} if kind else KINDS
-    _known(description, [*KINDS, "when", *(set(options) - {"conditions"})], where)
+    if kind is not None:
+        options = {f.name for f in fields(KINDS[kind]) if f.init and f.kw_only}
+        _known(description, {kind, "when", *options} - {"conditions"}, where)
     try:
         return parameter_from_json(description)
     except SpaceError as error:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .experiment import Experiment
 
 
-class StrategyName(click.ParamType):
+class StrategyName(click.ParamType[str]):
     """The name of a strategy."""
 
     name = "name"
@@ -80,7 +80,7 @@ def exists(study: str) -> bool:
     from pyarrow.fs import FileSystem, FileType
 
     filesystem, path = FileSystem.from_uri(study)
-    return filesystem.get_file_info(path).type != FileType.NotFound  # type: ignore[no-any-return]
+    return filesystem.get_file_info(path).type != FileType.NotFound
 
 
 @click.command(cls=Command)
@@ -105,6 +105,7 @@ def exists(study: str) -> bool:
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     file: Path,
     study: str | None,
     strategy: str | None,

@@ -1,0 +1,1 @@
+"""What people see: the live view, texts, and sums over a study."""

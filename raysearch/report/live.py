@@ -86,7 +86,7 @@ class _View(ABC):
         """Show a text of its own, which stays."""
         print(clean(text), file=self.stream, flush=True)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most views leave nothing behind
         """Leave the terminal as it was."""
 
 

@@ -8,6 +8,7 @@ the trial itself, and the way back (with the wait for the rest of its batch, and
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -80,9 +81,9 @@ def overhead(trials: pa.Table) -> Overhead | None:
     return Overhead(k, stages, span or 1e-9, _at_once(started, finished), float(totals[2]))
 
 
-def _nanoseconds(column: pa.ChunkedArray) -> Ints:
+def _nanoseconds(column: pa.ChunkedArray[Any]) -> Ints:
     """Times as ns since the epoch, 0 where there is none."""
-    values: Ints = column.cast(pa.int64()).fill_null(0).to_numpy()
+    values: Ints = column.cast(pa.int64()).fill_null(pa.scalar(0)).to_numpy()
     return values
 
 

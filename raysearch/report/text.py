@@ -19,18 +19,18 @@ _UNSAFE = re.compile(
 
 
 def clean(text: str) -> str:
-    """The text without anything that could steer a terminal.
+    r"""The text without anything that could steer a terminal.
 
-    >>> clean("\\x1b[31mred\\x1b[0m\\x07")
+    >>> clean("\x1b[31mred\x1b[0m\x07")
     'red'
     """
     return _UNSAFE.sub("", text)
 
 
 def line(text: str, width: int = 200) -> str:
-    """The text as one clean line of at most `width` characters.
+    r"""The text as one clean line of at most `width` characters.
 
-    >>> line("two\\nlines", 7)
+    >>> line("two\nlines", 7)
     'two li…'
     """
     text = " ".join(clean(text).split())

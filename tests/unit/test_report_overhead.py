@@ -34,7 +34,9 @@ def test_two_slots_half_idle() -> None:
     assert found.busy == 8
     assert found.utilisation == 0.5
     assert found.per_trial == 4
-    assert [stage.share for stage in found.stages] == pytest.approx([2 / 18, 2 / 18, 8 / 18, 6 / 18])
+    assert [stage.share for stage in found.stages] == pytest.approx(
+        [2 / 18, 2 / 18, 8 / 18, 6 / 18]
+    )
     assert found.stages[2].median == 4
 
 

@@ -1,0 +1,110 @@
+"""``raysearch export``: a study's trials for other programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from io import BufferedIOBase, BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .command import Command, study_argument
+from .console import data, say, to_json
+from .exits import OutputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS = 10_000  # at a time
+
+#: The beginning of what spreadsheets would run as a formula, and the cure for it.
+_FORMULA, _HARMLESS = r"^([=+\-@\t\r\x00])", r"'\1"
+
+
+def _csv(table: pa.Table, sink: BufferedIOBase) -> None:
+    """Comma-separated values, in which no text can pass for a formula."""
+    import re
+
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import csv
+
+    columns = [
+        pc.replace_substring_regex(column, _FORMULA, _HARMLESS)
+        if pa.types.is_string(column.type)
+        else column
+        for column in table.columns
+    ]
+    names = [re.sub(_FORMULA, _HARMLESS, name) for name in table.column_names]
+    csv.write_csv(pa.table(columns, names=names), sink)
+
+
+def _json(table: pa.Table, sink: BufferedIOBase) -> None:
+    """JSON lines: one object a trial; null for what is missing or not finite."""
+    for batch in table.to_batches(max_chunksize=_ROWS):
+        sink.write("".join(to_json(row) + "\n" for row in batch.to_pylist()).encode())
+
+
+def _parquet(table: pa.Table, sink: BufferedIOBase) -> None:
+    from pyarrow import parquet
+
+    parquet.write_table(table, sink)
+
+
+def _arrow(table: pa.Table, sink: BufferedIOBase) -> None:
+    """The Arrow IPC file format."""
+    import pyarrow as pa
+
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=_ROWS)
+
+
+FORMATS: dict[str, Callable[[pa.Table, BufferedIOBase], None]] = {
+    "csv": _csv,
+    "json": _json,
+    "parquet": _parquet,
+    "arrow": _arrow,
+}
+
+
+@click.command(cls=Command)
+@study_argument
+@click.option("-f", "--format", "form", type=click.Choice(list(FORMATS)), help="Else by FILE.")
+@click.option("-o", "--output", default="-", metavar="FILE", show_default=True, help="Where to.")
+def command(path: str, form: str | None, output: str) -> None:
+    """Write a study's trials as CSV, JSON lines, Parquet or Arrow."""
+    from ..study import Study
+
+    form = form or {"jsonl": "json"}.get(suffix := Path(output).suffix.lstrip("."), suffix)
+    if form not in FORMATS:
+        raise click.UsageError(f"name a format with -f: {', '.join(FORMATS)}")
+    binary = form in ("parquet", "arrow")
+    if output == "-" and binary and sys.stdout.isatty():
+        raise click.UsageError(f"{form} is not for terminals: name a file with -o")
+    table = Study.load(path).trials
+    if output == "-":
+        text = BytesIO()  # a terminal gets text that cannot steer it, all others get all
+        sink = text if sys.stdout.isatty() else click.get_binary_stream("stdout")
+        FORMATS[form](table, sink)
+        data(text.getvalue().decode()) if sink is text else sink.flush()
+        return
+    _write(Path(output), lambda sink: FORMATS[form](table, sink))
+    say(f"{table.num_rows:,} trials written to {output}")
+
+
+def _write(target: Path, write: Callable[[BufferedIOBase], None]) -> None:
+    """Write a file that is there as a whole or not at all."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        sink = partial.open("xb")
+    except OSError as error:
+        raise OutputError(f"--output: cannot create {target}: {error.strerror}") from None
+    try:
+        with sink:
+            write(sink)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

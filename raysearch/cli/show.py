@@ -1,0 +1,99 @@
+"""``raysearch show``: one trial with all that is known of it, or where the time went."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .best import described
+from .command import Command, json_option, study_argument
+from .console import data, emit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from ..study import Study
+
+
+@click.command(cls=Command)
+@study_argument
+@click.argument("number", type=int, required=False)
+@click.option("--overhead", is_flag=True, help="Where the time of the search went.")
+@json_option
+def command(path: str, number: int | None, overhead: bool, as_json: bool) -> None:
+    """Print trial NUMBER of a study, or with --overhead where the time of its search went."""
+    from ..study import Study
+
+    if (number is None) != overhead:
+        raise click.UsageError("give either the NUMBER of a trial, or --overhead")
+    study = Study.load(path)
+    if number is None:
+        _show_overhead(study, path, as_json)
+    else:
+        _show_trial(study, number, as_json)
+
+
+def _show_trial(study: Study, number: int, as_json: bool) -> None:
+    from ..report.text import duration, line
+    from ..report.text import number as six_digits
+
+    trial = study.trial(number)
+    row = _row(study.trials, number)
+    times = {step: row[step] for step in ("asked", "submitted", "started", "finished", "told")}
+    if as_json:
+        emit("trial", {**described(trial), "worker": row["worker"], **times})
+        return
+    table: list[tuple[str, str]] = [("trial", f"#{trial.number}"), ("state", trial.state)]
+    table += [(line(name), six_digits(value)) for name, value in trial.metrics.items()]
+    table += [
+        ("took", "unknown" if trial.seconds is None else duration(trial.seconds)),
+        ("attempts", str(trial.attempts)),
+        ("worker", line(row["worker"] or "unknown")),
+        *((step, "never" if time is None else _clock(time)) for step, time in times.items()),
+        ("config", repr(dict(trial.config))),
+    ]
+    width = max(len(name) for name, _ in table)
+    data("\n".join(f"{name.ljust(width)}  {value}" for name, value in table))
+    if trial.error:
+        data(f"\n{trial.error.rstrip()}")
+
+
+def _row(trials: pa.Table, number: int) -> dict[str, Any]:
+    """The trial's row with its ledger."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return trials.filter(pc.equal(trials["number"], pa.scalar(number))).to_pylist()[0]
+
+
+def _clock(time: Any) -> str:
+    """A time as ISO 8601, to the millisecond."""
+    text: str = time.isoformat(sep=" ", timespec="milliseconds")
+    return text
+
+
+def _show_overhead(study: Study, path: str, as_json: bool) -> None:
+    from ..report.overhead import overhead
+    from ..report.text import columns, duration, plural
+
+    found = overhead(study.trials)
+    if found is None:
+        raise click.ClickException(f"{path}: no trial has run yet, so there is nothing to add up")
+    if as_json:
+        derived = {"utilisation": found.utilisation, "per_trial": found.per_trial}
+        emit("overhead", asdict(found) | derived)
+        return
+    rows = [("", "median", "95 %", "share")]
+    rows += [
+        (s.name, duration(s.median), duration(s.p95), f"{100 * s.share:.1f} %")
+        for s in found.stages
+    ]
+    data("\n".join(columns(rows, right=(1, 2, 3))))
+    data(
+        f"\n{plural(found.trials, 'trial')} in {duration(found.span)}, "
+        f"at most {found.slots} at once\n"
+        f"slots in use {100 * found.utilisation:.1f} % of the time; "
+        f"overhead {duration(found.per_trial)} of slot time a trial"
+    )
