@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ _ROWS = 10_000  # at a time
 _FORMULA, _HARMLESS = r"^([=+\-@\t\r\x00])", r"'\1"
 
 
-def _csv(table: pa.Table, sink: BufferedIOBase) -> None:
+def _csv(table: pa.Table, sink: pa.NativeFile) -> None:
     """Comma-separated values, in which no text can pass for a formula."""
     import re
 
@@ -42,19 +41,25 @@ def _csv(table: pa.Table, sink: BufferedIOBase) -> None:
     csv.write_csv(pa.table(columns, names=names), sink)
 
 
-def _json(table: pa.Table, sink: BufferedIOBase) -> None:
+def _json(table: pa.Table, sink: pa.NativeFile) -> None:
     """JSON lines: one object a trial; null for what is missing or not finite."""
-    for batch in table.to_batches(max_chunksize=_ROWS):
+    import pyarrow as pa
+
+    # Times as texts, to the nanosecond, which Python's own do not know
+    schema = [
+        (f.name, pa.string() if pa.types.is_timestamp(f.type) else f.type) for f in table.schema
+    ]
+    for batch in table.cast(pa.schema(schema)).to_batches(max_chunksize=_ROWS):
         sink.write("".join(to_json(row) + "\n" for row in batch.to_pylist()).encode())
 
 
-def _parquet(table: pa.Table, sink: BufferedIOBase) -> None:
+def _parquet(table: pa.Table, sink: pa.NativeFile) -> None:
     from pyarrow import parquet
 
     parquet.write_table(table, sink)
 
 
-def _arrow(table: pa.Table, sink: BufferedIOBase) -> None:
+def _arrow(table: pa.Table, sink: pa.NativeFile) -> None:
     """The Arrow IPC file format."""
     import pyarrow as pa
 
@@ -62,7 +67,7 @@ def _arrow(table: pa.Table, sink: BufferedIOBase) -> None:
         writer.write_table(table, max_chunksize=_ROWS)
 
 
-FORMATS: dict[str, Callable[[pa.Table, BufferedIOBase], None]] = {
+FORMATS: dict[str, Callable[[pa.Table, pa.NativeFile], None]] = {
     "csv": _csv,
     "json": _json,
     "parquet": _parquet,
@@ -76,34 +81,41 @@ FORMATS: dict[str, Callable[[pa.Table, BufferedIOBase], None]] = {
 @click.option("-o", "--output", default="-", metavar="FILE", show_default=True, help="Where to.")
 def command(path: str, form: str | None, output: str) -> None:
     """Write a study's trials as CSV, JSON lines, Parquet or Arrow."""
+    import pyarrow as pa
+
+    from ..report.text import plural
     from ..study import Study
 
     form = form or {"jsonl": "json"}.get(suffix := Path(output).suffix.lstrip("."), suffix)
     if form not in FORMATS:
         raise click.UsageError(f"name a format with -f: {', '.join(FORMATS)}")
+    write = FORMATS[form]
     binary = form in ("parquet", "arrow")
     if output == "-" and binary and sys.stdout.isatty():
         raise click.UsageError(f"{form} is not for terminals: name a file with -o")
     table = Study.load(path).trials
-    if output == "-":
-        text = BytesIO()  # a terminal gets text that cannot steer it, all others get all
-        sink = text if sys.stdout.isatty() else click.get_binary_stream("stdout")
-        FORMATS[form](table, sink)
-        data(text.getvalue().decode()) if sink is text else sink.flush()
-        return
-    _write(Path(output), lambda sink: FORMATS[form](table, sink))
-    say(f"{table.num_rows:,} trials written to {output}")
+    if output != "-":
+        _write(Path(output), lambda sink: write(table, sink))
+        say(f"{plural(table.num_rows, 'trial')} written to {output}")
+    elif sys.stdout.isatty():
+        text = pa.BufferOutputStream()
+        write(table, text)
+        data(text.getvalue().to_pybytes().decode())  # without what could steer the terminal
+    else:
+        write(table, pa.PythonFile(click.get_binary_stream("stdout"), "w"))
 
 
-def _write(target: Path, write: Callable[[BufferedIOBase], None]) -> None:
+def _write(target: Path, write: Callable[[pa.NativeFile], None]) -> None:
     """Write a file that is there as a whole or not at all."""
+    import pyarrow as pa
+
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        sink = partial.open("xb")
+        partial.open("xb").close()
     except OSError as error:
         raise OutputError(f"--output: cannot create {target}: {error.strerror}") from None
     try:
-        with sink:
+        with pa.OSFile(str(partial), "wb") as sink:
             write(sink)
         partial.replace(target)
     finally:

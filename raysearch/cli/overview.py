@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UsageError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from ..study import Study
 
 
@@ -19,7 +21,7 @@ def overview(study: Study, path: str) -> dict[str, Any]:
     """
     import pyarrow.compute as pc
 
-    told = study.trials["told"]
+    told = microseconds(study.trials["told"])
     first, last = pc.min(told).as_py(), pc.max(told).as_py()
     span = (last - first).total_seconds() if last is not None else 0.0
     done = len(study)
@@ -36,6 +38,13 @@ def overview(study: Study, path: str) -> dict[str, Any]:
         "last": last,
         "rate": (done - 1) / span if span > 0 else None,
     }
+
+
+def microseconds(times: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
+    """Times as Python has them, which knows no nanoseconds."""
+    import pyarrow as pa
+
+    return times.cast(pa.timestamp("us", "UTC"), safe=False)
 
 
 def _modes(study: Study) -> list[str]:

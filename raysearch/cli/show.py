@@ -10,6 +10,9 @@ import click
 from .best import described
 from .command import Command, json_option, study_argument
 from .console import data, emit
+from .overview import microseconds
+
+LEDGER = ("asked", "submitted", "started", "finished", "told")
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,16 +44,17 @@ def _show_trial(study: Study, number: int, as_json: bool) -> None:
 
     trial = study.trial(number)
     row = _row(study.trials, number)
-    times = {step: row[step] for step in ("asked", "submitted", "started", "finished", "told")}
+    worker = row["worker"][0].as_py()
+    times = {step: microseconds(row[step])[0].as_py() for step in LEDGER}
     if as_json:
-        emit("trial", {**described(trial), "worker": row["worker"], **times})
+        emit("trial", {**described(trial), "worker": worker, **times})
         return
     table: list[tuple[str, str]] = [("trial", f"#{trial.number}"), ("state", trial.state)]
     table += [(line(name), six_digits(value)) for name, value in trial.metrics.items()]
     table += [
         ("took", "unknown" if trial.seconds is None else duration(trial.seconds)),
         ("attempts", str(trial.attempts)),
-        ("worker", line(row["worker"] or "unknown")),
+        ("worker", line(worker or "unknown")),
         *((step, "never" if time is None else _clock(time)) for step, time in times.items()),
         ("config", repr(dict(trial.config))),
     ]
@@ -60,12 +64,12 @@ def _show_trial(study: Study, number: int, as_json: bool) -> None:
         data(f"\n{trial.error.rstrip()}")
 
 
-def _row(trials: pa.Table, number: int) -> dict[str, Any]:
-    """The trial's row with its ledger."""
+def _row(trials: pa.Table, number: int) -> pa.Table:
+    """The one row of the trial."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return trials.filter(pc.equal(trials["number"], pa.scalar(number))).to_pylist()[0]
+    return trials.filter(pc.equal(trials["number"], pa.scalar(number)))
 
 
 def _clock(time: Any) -> str:
