@@ -1,0 +1,189 @@
+"""Strategies: one method a file, known by the names of this registry.
+
+To add one: write its file, and its line in STRATEGIES. The command line's choices and
+options, the description in a study, the README's table and all conformance tests follow.
+Other packages add theirs by an entry point of the group "raysearch.strategies".
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import Field, fields, is_dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..space.names import nearest
+
+if TYPE_CHECKING:
+    from .base import AnyStrategy
+
+#: name -> file:class
+STRATEGIES: dict[str, str] = {
+    "random": "random:RandomSearch",
+    "grid": "grid:GridSearch",
+    "quasi-random": "quasi_random:QuasiRandom",
+    "local": "local_search:LocalSearch",
+    "annealing": "annealing:SimulatedAnnealing",
+}
+
+
+@cache
+def _plugins() -> Mapping[str, EntryPoint]:
+    found = {point.name: point for point in entry_points(group="raysearch.strategies")}
+    return {name: point for name, point in found.items() if name not in STRATEGIES}
+
+
+def names() -> list[str]:
+    """Names of all strategies: our own, then those of other packages."""
+    return [*STRATEGIES, *sorted(_plugins())]
+
+
+def get(name: str) -> type[AnyStrategy]:
+    """The class of a strategy.
+
+    Raises UsageError with the nearest name if there is none of this name.
+
+    >>> get("random")
+    <class 'raysearch.strategies.random.RandomSearch'>
+    """
+    from .base import Strategy
+
+    if name in STRATEGIES:
+        module, cls = STRATEGIES[name].split(":")
+        return typing.cast("type[AnyStrategy]", getattr(import_module(f".{module}", __name__), cls))
+    if name not in _plugins():
+        raise UsageError(
+            f"strategy: expected one of {names()}, found {name!r}; {nearest(name, names())}"
+        )
+    found = _plugins()[name].load()
+    if not (isinstance(found, type) and issubclass(found, Strategy) and is_dataclass(found)):
+        raise UsageError(f"strategy {name!r}: expected a Strategy, found {found!r}; ask its author")
+    return found
+
+
+def summary(name: str) -> str:
+    """What a strategy is, in one line.
+
+    >>> summary("random")
+    'Independent random points; needs no choices, bears any concurrency.'
+    """
+    return (get(name).__doc__ or "").strip().split("\n")[0]
+
+
+# --- as JSON --------------------------------------------------------------------------------
+
+
+def to_json(strategy: AnyStrategy) -> dict[str, Any]:
+    """The strategy as JSON values; `from_json` goes back.
+
+    Raises UsageError if its class is not registered.
+
+    >>> to_json(get("quasi-random")(method="halton"))
+    {'strategy': 'quasi-random', 'options': {'method': 'halton'}}
+    """
+    cls = type(strategy)
+    for name in names():
+        if _place(name) == (cls.__module__, cls.__qualname__):
+            options = {f.name: _plain(getattr(strategy, f.name)) for f in _options(cls)}
+            return {"strategy": name, "options": options}
+    raise UsageError(
+        f"strategy: expected one of a registered class, found {strategy!r}; register it by an "
+        'entry point of the group "raysearch.strategies"'
+    )
+
+
+def from_json(description: Mapping[str, Any]) -> AnyStrategy:
+    """The strategy that `to_json` described; UsageError names what is wrong.
+
+    >>> from_json({"strategy": "local", "options": {"chains": 3}})
+    LocalSearch(chains=3, step=0.2, tolerance=0.0001)
+    """
+    if not isinstance(description, Mapping) or "strategy" not in description:
+        raise UsageError(
+            f"strategy: expected {{'strategy': name, 'options': {{...}}}}, found {description!r}"
+        )
+    name, options = description["strategy"], description.get("options", {})
+    _check_options(name, options)
+    return get(name)(**{option: _revived(value) for option, value in options.items()})
+
+
+def build(name: str, options: Mapping[str, str]) -> AnyStrategy:
+    """The strategy with options as people type them on the command line.
+
+    Raises UsageError if an option is unknown or out of its range.
+
+    >>> build("grid", {"levels": "3", "order": "shuffled"})
+    GridSearch(levels=3, order='shuffled')
+    """
+    hints = typing.get_type_hints(get(name))
+    _check_options(name, options)
+    return get(name)(**{option: _parse(text, hints[option]) for option, text in options.items()})
+
+
+def _place(name: str) -> tuple[str, str]:
+    if name in STRATEGIES:
+        module, _, cls = STRATEGIES[name].partition(":")
+        return f"{__name__}.{module}", cls
+    return _plugins()[name].module, _plugins()[name].attr
+
+
+def _options(cls: type[AnyStrategy]) -> list[Field[Any]]:
+    return [f for f in fields(cls) if f.init]
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    known = [f.name for f in _options(get(name))]
+    for option in options:
+        if option not in known:
+            raise UsageError(
+                f"strategy {name}: expected options among {known}, found {option!r}; "
+                + nearest(option, known)
+            )
+
+
+def _plain(value: Any) -> Any:
+    """The value of an option as JSON values."""
+    from .base import Strategy
+
+    if isinstance(value, Strategy):
+        return to_json(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(part) for part in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    return value
+
+
+def _revived(value: Any) -> Any:
+    """Inverse to `_plain`; options hold tuples, never lists."""
+    if isinstance(value, Mapping):
+        if "strategy" in value and value.keys() <= {"strategy", "options"}:
+            return from_json(value)
+        return {key: _revived(part) for key, part in value.items()}
+    return tuple(_revived(part) for part in value) if isinstance(value, list) else value
+
+
+def _parse(text: str, hint: Any) -> Any:
+    """The value that a text stands for, given the option's type.
+
+    Numbers, true, false, null, lists and mappings are written as in JSON; a name of a
+    strategy stands for that strategy where one is wanted; everything else is a text.
+    """
+    from .base import Strategy
+
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    origins = [typing.get_origin(kind) or kind for kind in kinds]
+    if any(isinstance(origin, type) and issubclass(origin, Strategy) for origin in origins):
+        return build(text, {})
+    if str in origins or (typing.Literal in origins and len(origins) == 1):
+        return text
+    try:
+        return _revived(json.loads(text))
+    except ValueError:
+        return text  # and the strategy says what it expects

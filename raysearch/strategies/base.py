@@ -37,21 +37,25 @@ S = TypeVar("S", bound=State)
 class Strategy(ABC, Generic[S]):
     """One method of search. To write one: subclass, decorate with @dataclass(frozen=True).
 
-    The contract, which `raysearch.testing` checks for every registered strategy:
+    The contract, which `raysearch.testing.conformance` checks for every registered strategy:
 
     - `ask` returns at most n legal points (constraints met), numbered on from the last
       ask. Fewer than n: it has no more to propose before it is told something. None, with
       nothing pending: it is finished. ask(m) then ask(n) proposes what ask(m + n) does.
     - Draw k depends on (seed, k) and what has been told, on nothing else.
     - `tell` takes any subset of the points asked, in any order, each once; also points it
-      never asked (number FOREIGN). A NaN loss is a failure, which never wins; +inf is a
-      legal worst loss. Told points are canonical: x == space.encode(columns).
+      never asked (number FOREIGN). tell(a) then tell(b) is tell(a + b). A NaN loss is a
+      failure, which never wins; +inf is a legal worst loss. Told points are canonical:
+      x == space.encode(columns), so an x told may differ from the x asked by rounding.
     - Arguments are never changed, nor kept where the caller could change them.
     - No point is proposed twice while there are others left.
+    - Wrong options are refused when the strategy is made, by a UsageError (`options`).
     """
 
     #: whether losses with more than one column are understood
     multi_objective: ClassVar[bool] = False
+    #: whether it promises to beat random search on smooth functions of some parameters
+    beats_random: ClassVar[bool] = False
 
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:
