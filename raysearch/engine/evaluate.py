@@ -160,7 +160,6 @@ def _run_columns(
     """Call a vectorized objective once; the trials share its time, and its fate."""
     k = len(numbers)
     batch = _Batch(k)
-    own = columns.take(np.arange(k))  # a copy, which the objective may change
     limit = None if job.timeout is None else job.timeout * k
     surroundings.renew(seeds[0])
     start = time.perf_counter_ns()
@@ -168,7 +167,7 @@ def _run_columns(
     try:
         if limit is not None:
             watchdog.begin(limit)
-        value = job.objective(own)
+        value = job.objective(columns)
         watchdog.end()
         batch.metrics = clean_columns(value, job.objectives, k)
     except KeyboardInterrupt:
@@ -219,7 +218,11 @@ def _own(error: BaseException) -> Any:
 
 
 def _frames(error: BaseException) -> str:
-    return "".join(traceback.format_tb(_own(error)))
+    """Where it happened, without the watchdog's frame."""
+    places = traceback.extract_tb(error.__traceback__)
+    return "".join(
+        traceback.format_list([p for p in places if os.path.dirname(p.filename) != _HERE])
+    )
 
 
 def _tidy(report: str) -> str:

@@ -1,0 +1,248 @@
+"""Runs tasks as Ray tasks: one for each batch of trials, so that a batch costs what one does.
+
+The job is put into the object store once, and taken out once by every worker process.
+Ray's own retries are off; what becomes of a lost task is the engine's business.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+import ray
+from numpy.typing import NDArray
+from ray import exceptions as lost
+
+from ..errors import ClusterError, ObjectiveError, UsageError
+from ..space import Columns, Space
+from ..trial import Ints
+from .evaluate import evaluate
+from .objective import Signature, examine
+from .ray_serialize import check_serializable
+from .records import Done, ExecutorEvent, Job, Lost, Results, Task
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_OURS = ("max_retries", "num_returns", "retry_exceptions")  # options that are not the user's
+_REFRESH_SECONDS = 1.0
+_CRASHED = (
+    "its worker died: by a signal, a segmentation fault, os._exit, or because it hung beyond "
+    "its timeout; what it wrote last is in the study's run.log"
+)
+
+
+# --- in the worker ----------------------------------------------------------------------------
+
+_opened: dict[str, tuple[Job, Signature]] = {}  # the last job of this process
+
+
+def _open(job: ray.ObjectRef[Any]) -> tuple[Job, Signature]:
+    key = job.hex()
+    if key not in _opened:
+        _opened.clear()
+        sent: Job = ray.get(job)
+        data = {name: ray.get(value) for name, value in sent.data.items()}
+        _opened[key] = replace(sent, data=MappingProxyType(data)), examine(sent.objective)
+    return _opened[key]
+
+
+def _run(box: list[ray.ObjectRef[Any]], numbers: Ints, values: Arrays, active: Arrays) -> Results:
+    """The Ray task. The reference is boxed, so that Ray does not fetch the job each time."""
+    job, signature = _open(box[0])
+    columns = Columns(job.space.parameters, values, active, len(numbers))
+    return evaluate(job, signature, numbers, columns, kill=True)
+
+
+# --- in the driver ----------------------------------------------------------------------------
+
+
+class RayTasks:
+    """An executor on the Ray that this process is connected to.
+
+    job          what all trials share; refused here if it cannot be sent
+    ray_options  for each task, as of ``ray.remote(...).options``; num_cpus=1 if left out
+    concurrency  at most so many tasks at once
+
+    Raises ObjectiveError, UsageError (an option that Ray does not know) or ClusterError (a
+    request that no machine can meet).
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ray_options: Mapping[str, Any] | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        examine(job.objective)
+        check_serializable(job.objective)
+        self._concurrency = math.inf if concurrency is None else concurrency
+        self._remote = _remote(ray_options or {})
+        self._request = _request(ray_options or {})
+        self._slots, self._counted = 0, -math.inf
+        self._box = [_put(job)]
+        self._tasks: dict[ray.ObjectRef[Any], int] = {}
+        self._cancelled: set[int] = set()
+        if not self.slots():
+            raise ClusterError(_too_large(self._request))
+
+    def slots(self) -> int:
+        """How many tasks fit on the machines that there are, counted once a second."""
+        now = time.monotonic()
+        if now - self._counted > _REFRESH_SECONDS:
+            self._slots, self._counted = _fit(self._request), now
+        return int(min(self._slots, self._concurrency))
+
+    def submit(self, task: Task) -> None:
+        """Hand the task to Ray, which starts it as soon as the resources are free."""
+        columns = task.columns
+        ref = self._remote.remote(self._box, task.numbers, columns.numbers, columns.active)
+        self._tasks[ref] = task.id
+
+    def cancel(self, task: int) -> None:
+        """End its worker."""
+        for ref, number in self._tasks.items():
+            if number == task:
+                self._cancelled.add(task)
+                ray.cancel(ref, force=True)
+
+    def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
+        """All tasks that are over; waits for one."""
+        if not self._tasks:
+            time.sleep(timeout)
+            return []
+        pending = list(self._tasks)
+        ready, _ = ray.wait(pending, num_returns=1, timeout=timeout)
+        if ready:
+            ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0)
+        return [self._event(ref) for ref in ready]
+
+    def close(self) -> None:
+        """End what runs, and let go of the job and its data."""
+        for ref in self._tasks:
+            ray.cancel(ref, force=True)
+        self._tasks.clear()
+        self._box.clear()
+
+    def _event(self, ref: ray.ObjectRef[Any]) -> ExecutorEvent:
+        task = self._tasks.pop(ref)
+        try:
+            results: Results = ray.get(ref)
+        except Exception as error:
+            if task not in self._cancelled:
+                return _lost(task, error)
+        else:
+            if task not in self._cancelled:
+                return Done(task, results)
+        self._cancelled.remove(task)  # what it still returns may be due to its violent end
+        return Lost(task, "cancelled", "on request")
+
+
+def _lost(task: int, error: Exception) -> Lost:
+    message = str(error).strip()
+    match error:
+        case lost.OutOfMemoryError():
+            return Lost(task, "oom", message)
+        case lost.TaskCancelledError():  # nobody has cancelled it
+            return Lost(task, "crashed", "a KeyboardInterrupt ended it")
+        case lost.WorkerCrashedError():
+            return Lost(task, "crashed", _CRASHED)
+        case lost.RayTaskError(cause=cause) if not isinstance(cause, lost.ObjectLostError):
+            return Lost(task, "refused", f"{type(cause).__name__}: {cause}")
+        case lost.RuntimeEnvSetupError() | lost.TaskUnschedulableError():
+            return Lost(task, "refused", message)
+    return Lost(task, "node", f"{type(error).__name__}: {message}")
+
+
+# --- what a task needs ------------------------------------------------------------------------
+
+
+def _remote(options: Mapping[str, Any]) -> Any:
+    """The remote function.
+
+    Options go through `.options`: num_gpus in the decorator means a new process each task.
+    """
+    ours = [name for name in options if name in _OURS]
+    if ours:
+        raise UsageError(f"ray_options: {ours[0]} is raysearch's own; leave it out")
+    fixed: dict[str, Any] = {"max_retries": 0, "enable_task_events": False}
+    try:
+        return ray.remote(_run).options(**{**fixed, **options})
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"ray_options: {error}") from error
+
+
+def _put(job: Job) -> ray.ObjectRef[Any]:
+    """The job in the object store, its data in entries of their own, without constraints."""
+    data = {}
+    for name, value in job.data.items():
+        try:
+            data[name] = ray.put(value)
+        except Exception as error:
+            raise UsageError(
+                f"data[{name!r}]: it must be sent to workers, but a {type(value).__name__} "
+                f"cannot be serialized: {error}"
+            ) from error
+    try:
+        return ray.put(replace(job, space=Space(job.space.parameters), data=data))
+    except Exception as error:  # the objective has passed: it is an object of a Choice
+        raise ObjectiveError(
+            f"space: the values of a Choice must be sent to workers, but: {error}; use names, "
+            "and look the objects up in the objective"
+        ) from error
+
+
+def _request(options: Mapping[str, Any]) -> dict[str, float]:
+    """Resource -> how much of it a task takes."""
+    wanted = {
+        "CPU": options.get("num_cpus", 1),
+        "GPU": options.get("num_gpus"),
+        "memory": options.get("memory"),
+        **(options.get("resources") or {}),
+    }
+    if options.get("accelerator_type"):
+        wanted[f"accelerator_type:{options['accelerator_type']}"] = 0.001
+    return {name: float(amount) for name, amount in wanted.items() if amount}
+
+
+def _fit(request: Mapping[str, float]) -> int:
+    """How many such tasks run at once on the machines that are alive."""
+    return sum(_fit_on(total, request) for total in _machines())
+
+
+def _fit_on(total: Mapping[str, float], request: Mapping[str, float]) -> int:
+    if not request:  # takes nothing: as many as there are CPUs
+        return max(1, int(total.get("CPU", 1)))
+    return min(_share(name, total.get(name, 0.0), amount) for name, amount in request.items())
+
+
+def _share(name: str, total: float, amount: float) -> int:
+    """How often the amount is in the total; a fraction of a GPU lies on one device."""
+    if name == "GPU" and amount < 1:
+        return int(total) * int(1 / amount + 1e-6)
+    return int(total / amount + 1e-6)
+
+
+def _machines() -> list[Mapping[str, float]]:
+    try:
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    except Exception as error:
+        raise ClusterError(f"Ray does not answer any more: {error}") from error
+
+
+def _too_large(request: Mapping[str, float]) -> str:
+    machines = _machines()
+    parts = [
+        f"{name}: wanted {amount:g}, the most on one machine is "
+        f"{max((total.get(name, 0.0) for total in machines), default=0.0):g}"
+        for name, amount in request.items()
+        if all(_share(name, total.get(name, 0.0), amount) < 1 for total in machines)
+    ]
+    return (
+        "ray_options: no machine of the cluster has what a trial needs: "
+        + ("; ".join(parts) or f"{dict(request)} together on one machine")
+        + "; ask for less, or add such a machine"
+    )
