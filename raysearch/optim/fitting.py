@@ -66,7 +66,7 @@ class LeastSquaresSolver(Solver[Fit]):
         answer = yield Request(x0, ("fun", "jac"))
         r = np.atleast_1d(answer.fun)
         j = expect_shape("jac", answer.jac, (r.size, x0.size))
-        at = Fit(x0, 0, RUNNING, r, j, self.cost(r), _norms(j), np.inf)
+        at = Fit(x0, 0, RUNNING, r, j, self.cost(r), column_norms(j), np.inf)
         return self.started(at)
 
     def started(self, at: Fit) -> Fit:
@@ -94,12 +94,12 @@ class LeastSquaresSolver(Solver[Fit]):
 
     def judged(self, at: Fit) -> Fit:
         """The iterate, ended if its gradient is zero as far as can be told."""
-        if not is_finite(at.cost, at.jac):
+        if not is_finite(at.cost, column_norms(at.jac)):
             return replace(at, status=Status.NOT_FINITE)
         j, r = self.weighted(at)
         size = np.linalg.norm(r)
         with np.errstate(divide="ignore", invalid="ignore"):
-            cosine = np.abs(j.T @ r) / (_norms(j) * size)
+            cosine = np.abs(j.T @ r) / (column_norms(j) * size)
         cosine = np.where(self.free(at, j.T @ r), cosine, 0.0)
         return at if np.nanmax(cosine, initial=0.0) > self.gtol else replace(at, status=Status.GRADIENT)
 
@@ -163,18 +163,19 @@ class Model(NamedTuple):
         return self.damped(damping), damping
 
 
-def _norms(j: Floats) -> Floats:
-    """Norms (n,) of the columns of J."""
-    norms: Floats = np.linalg.norm(j, axis=0)
+def column_norms(j: Floats) -> Floats:
+    """Norms (n,) of the columns of J; not finite where they overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms: Floats = np.linalg.norm(j, axis=0)
     return norms
 
 
 def _covariance(j: Floats, cost: float) -> tuple[Floats, int]:
     """s^2 (J^T J)^-1, with infinite variance where J says nothing, and the rank of J."""
     m, n = j.shape
-    if not is_finite(j, cost) or m == 0:
+    if not is_finite(column_norms(j), cost) or m == 0:
         return np.full((n, n), np.nan), 0
-    scale = _norms(j)
+    scale = column_norms(j)
     scale[scale == 0] = 1.0
     _, s, vt = np.linalg.svd(j / scale)
     rank = int(np.sum(s > EPS * max(m, n) * s[0]))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .fitting import EPS, Fit, LeastSquaresSolver, Model
+from .fitting import EPS, Fit, LeastSquaresSolver, Model, column_norms
 from .line_search import Armijo, LineSearch
 from .machine import Request, Steps
 from .minimizer import is_finite
@@ -48,9 +48,9 @@ class GaussNewton(LeastSquaresSolver):
                 break
         x = at.x + a * p
         jac = (yield Request(x, ("jac",))).jac
-        if not is_finite(jac):
+        norms = column_norms(jac)
+        if not is_finite(norms):
             return replace(at, status=Status.NOT_FINITE)
-        norms = np.linalg.norm(jac, axis=0)
         new = replace(
             at, x=x, nit=at.nit + 1, fun=fun, jac=jac, cost=cost, scale=np.maximum(scale, norms)
         )

@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from .fitting import EPS, Fit, LeastSquaresSolver, Model
+from .fitting import EPS, Fit, LeastSquaresSolver, Model, column_norms
 from .machine import Floats, Request, State, Steps
 from .minimizer import is_finite
 from .problem import check_bounds
 from .result import RUNNING, Status
 
 #: undamped steps at the end, at most
-POLISH = 5
+POLISH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +70,10 @@ class LevenbergMarquardt(LeastSquaresSolver):
         promised = None
         while True:
             p, damping = self._step(at, model, j, r, free, radius)
-            if self.geodesic:
-                p = yield from self._bent(at, model, j, p, damping, free)
             size, jp = float(np.linalg.norm(d * p)), j @ p
             predicted = -float(g @ p + jp @ jp / 2)
+            if self.geodesic:
+                p = yield from self._bent(at, model, j, p, damping, free)
             promised = predicted if promised is None else promised
             x = self._place(at.x + p)
             fun = np.atleast_1d((yield Request(x, ("fun",))).fun)
@@ -84,7 +84,8 @@ class LevenbergMarquardt(LeastSquaresSolver):
             radius = self._resized(radius, size, ratio, damping, cost, float(g @ p), actual)
             if ratio > self.eta:
                 jac = (yield Request(x, ("jac",))).jac
-                if is_finite(jac):
+                norms = column_norms(jac)
+                if is_finite(norms):
                     break
                 radius = size / 10
             elif predicted <= 10 * EPS * at.cost:
@@ -93,7 +94,6 @@ class LevenbergMarquardt(LeastSquaresSolver):
                 rounding = promised <= np.sqrt(EPS) * at.cost
                 status = Status.PRECISION if rounding else Status.NO_DESCENT
                 return replace(at, status=status)
-        norms = np.linalg.norm(jac, axis=0)
         new = self.judged(
             replace(
                 at, x=x, nit=at.nit + 1, fun=fun, jac=jac, cost=cost, radius=radius,
@@ -114,18 +114,18 @@ class LevenbergMarquardt(LeastSquaresSolver):
             j, r = self.weighted(candidate)
             free = self.free(candidate, j.T @ r)
             q = Model.of(j * free, r, candidate.scale).damped(0.0)
-            if not np.linalg.norm(q) < size / 2:
+            if not np.linalg.norm(q) < 0.9 * size:
                 break
             at, size = candidate, float(np.linalg.norm(q))
             x = self._place(at.x + q / at.scale)
-            if size <= EPS * np.linalg.norm(at.scale * at.x) or np.array_equal(x, at.x):
+            if size <= 4 * EPS * np.linalg.norm(at.scale * at.x) or np.array_equal(x, at.x):
                 break
             fun = np.atleast_1d((yield Request(x, ("fun",))).fun)
             cost = self.cost(fun)
             if not cost <= at.cost * (1 + 1e-10):
                 break
             jac = (yield Request(x, ("jac",))).jac
-            if not is_finite(jac):
+            if not is_finite(column_norms(jac)):
                 break
             candidate = replace(at, x=x, fun=fun, jac=jac, cost=cost)
         return at
