@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from raysearch.strategies import STRATEGIES, get
+from raysearch.strategies import STRATEGIES, get, summary
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = {".git", ".venv", "runs"}
@@ -37,11 +36,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_readme_lists_the_registered_strategies() -> None:
-    rows = []
-    for name in STRATEGIES:
-        strategy = get(name)
-        summary = (inspect.getdoc(strategy) or "").split("\n\n")[0].replace("\n", " ")
-        rows.append(f"| `{name}` | `{strategy.__name__}` | {summary} |")
+    rows = [f"| `{name}` | `{get(name).__name__}` | {summary(name)} |" for name in STRATEGIES]
     table = "\n".join(["| name | class | what it does |", "|---|---|---|", *rows]) + "\n\n"
     assert table in (ROOT / "README.md").read_text("utf-8"), f"it should hold\n\n{table}"
 

@@ -1,0 +1,30 @@
+"""The README's programs run, and print what it shows."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import raysearch as rs
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+#: each program, with what it prints if that is shown right after it
+BLOCKS = re.findall(r"^```python\n(.*?)^```(?:\n+```text\n(.*?)^```)?", README, re.M | re.S)
+
+
+@pytest.mark.parametrize(("program", "output"), BLOCKS, ids=["search", "ask-and-tell"])
+def test_the_readme_runs(
+    program: str,
+    output: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Without Ray, which is slow to start; quasi-random points do not depend on where they run.
+    monkeypatch.setattr(rs, "search", partial(rs.search, address="inline", progress=False))
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out == output
