@@ -27,24 +27,23 @@ Formula = Callable[..., tuple[Any, ...]]
 def run(
     formula: Formula,
     columns: Mapping[str, Sequence[Array]],
-    slots: Sequence[str],
+    absent: Sequence[str],
     options: Mapping[str, Any],
 ) -> None:
     """One step of an element-wise rule: replace p and the slots by the formula's results.
 
     formula  ``formula(p, g, *slots, **options) -> (p, *slots)``
     columns  the leaves of p, of g and of every slot that is kept
-    slots    names of the formula's slots
+    absent   slots that are not kept, zero in the formula
     options  numbers, and flags (bool)
     """
-    absent = tuple(name for name in slots if name not in columns)
     if not isinstance(columns["p"][0], np.ndarray):
         for row in zip(*columns.values(), strict=True):
-            _run_formula(formula, dict(zip(columns, row, strict=True)), absent, options)
+            run_leaf(formula, dict(zip(columns, row, strict=True)), absent, options)
         return
     knobs = {k: v for k, v in options.items() if not isinstance(v, bool) and v != 0.0}
     fixed = tuple((k, v) for k, v in options.items() if k not in knobs)
-    program = _program(formula, tuple(columns), absent, tuple(knobs), fixed)
+    program = _program(formula, tuple(columns), tuple(absent), tuple(knobs), fixed)
     numbers = program.evaluate_numbers(knobs)
     for arrays in _pieces(list(columns.values())):
         _run_tiles(program, arrays, numbers)
@@ -61,9 +60,10 @@ def _program(
     return trace(formula, arrays, absent, options, dict(fixed))
 
 
-def _run_formula(
+def run_leaf(
     formula: Formula, arrays: dict[str, Array], absent: Sequence[str], options: Mapping[str, Any]
 ) -> None:
+    """The same for one leaf, by the formula as it stands, on any arrays."""
     results = formula(**arrays, **dict.fromkeys(absent, 0.0), **options)
     names = ["p", *formula_slots(formula, [*arrays, *absent])[2:]]
     for name, result in zip(names, results, strict=True):
@@ -98,9 +98,7 @@ def _one(columns: list[Sequence[NDArray[Any]]], i: int) -> Iterator[list[NDArray
             x[...] = y.reshape(x.shape)
 
 
-def _bundle(
-    columns: list[Sequence[NDArray[Any]]], rows: list[int]
-) -> Iterator[list[NDArray[Any]]]:
+def _bundle(columns: list[Sequence[NDArray[Any]]], rows: list[int]) -> Iterator[list[NDArray[Any]]]:
     """Small leaves gathered into one flat array per column, and scattered afterwards."""
     if len(rows) == 1:
         yield from _one(columns, rows[0])

@@ -6,7 +6,7 @@
     rule.step(params, grads, state, lr=1e-4)   # another option for this step alone
 
 Options are arguments of every step: a number, a schedule of the step, or what is given to
-`step`. Element-wise rules are written once, as the formula of their paper.
+`step`. A rule is written once, as the formula of its paper.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .fused import run
-from .schedules import Schedule, check, check_finite
-from .trace import formula_slots
+from .fused import run, run_leaf
+from .schedule import Schedule, check, check_finite
 from .tree import Array, Tree, gradients, leaves, namespace
 
 
@@ -31,7 +31,7 @@ class State:
     """What changes from step to step beside the parameters.
 
     steps    how many steps have been done
-    slots    arrays like the parameters, a list of leaves for each name
+    slots    arrays that belong to the parameters, a list of leaves for each name
     numbers  single numbers that some rules remember
     inner    states of the parts of a chain
     """
@@ -42,23 +42,23 @@ class State:
     inner: list[State] = field(default_factory=list)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything in it as named numpy arrays, ready for `np.savez`."""
+        """Copies of everything in it as named numpy arrays, ready for `np.savez`."""
         found: dict[str, NDArray[Any]] = {"steps": np.array(self.steps)}
         for name, value in self.numbers.items():
             found[name] = np.array(value)
         for name, slot in self.slots.items():
             for i, x in enumerate(slot):
-                found[f"{name}.{i}"] = np.array(x.cpu() if hasattr(x, "cpu") else x)
+                found[f"{name}.{i}"] = _to_numpy(x)
         for i, part in enumerate(self.inner):
             found |= {f"{i}.{name}": x for name, x in part.arrays().items()}
         return found
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Take over what `arrays` gave, into a state made by init with the same parameters."""
-        expected, given = self.arrays(), set(arrays)
-        if given != set(expected):
+        expected = self.arrays()
+        if set(arrays) != set(expected):
             raise UsageError(
-                f"restore: expected the arrays {sorted(expected)}, found {sorted(given)}; "
+                f"restore: expected the arrays {sorted(expected)}, found {sorted(arrays)}; "
                 "use the rule and parameters that the state was saved with"
             )
         for name, old in expected.items():
@@ -73,10 +73,21 @@ class State:
                 x[...] = namespace(x).asarray(arrays[f"{name}.{i}"], dtype=x.dtype)
         for i, part in enumerate(self.inner):
             start = f"{i}."
-            part.restore(
-                {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
-            )
+            mine = {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}
+            part.restore(mine)
         return self
+
+
+def _to_numpy(x: Array) -> NDArray[Any]:
+    if hasattr(x, "cpu"):  # torch
+        x = x.cpu()
+    elif hasattr(x, "get"):  # cupy
+        x = x.get()
+    return np.array(x)
+
+
+_IN_0_1 = {"momentum", "dampening", "alpha", "rho", "betas"}
+_NOT_NEGATIVE = {"lr", "lr_decay", "weight_decay", "eps", "eps_root", "initial_accumulator_value"}
 
 
 @dataclass(frozen=True)
@@ -87,17 +98,15 @@ class Rule(ABC):
         check_finite(self)
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in _FRACTIONS and isinstance(value, (int, float)):
-                check(0 <= value < 1, self, f.name, "a number in [0, 1)")
-            elif f.name in _NOT_NEGATIVE and isinstance(value, (int, float)):
-                check(value >= 0, self, f.name, "a number >= 0, or a schedule")
-            elif f.name == "betas":
-                good = all(0 <= beta < 1 for beta in value)
-                check(good, self, f.name, "numbers in [0, 1)")
+            numbers = [x for x in (value if isinstance(value, tuple) else [value]) if _number(x)]
+            if f.name in _IN_0_1:
+                check(all(0 <= x <= 1 for x in numbers), self, f.name, "in [0, 1]")
+            elif f.name in _NOT_NEGATIVE:
+                check(all(x >= 0 for x in numbers), self, f.name, ">= 0")
 
     def init(self, params: Tree) -> State:
         """The state before the first step, for these parameters."""
-        return self.init_leaves(leaves(params)[1])
+        return self.init_leaves(*leaves(params))
 
     def step(self, params: Tree, grads: Tree, state: State, **options: Any) -> None:
         """Move the parameters, in place, and the state with them.
@@ -108,48 +117,41 @@ class Rule(ABC):
         options  replace the rule's own for this step alone
         """
         names, p = leaves(params)
-        self.step_leaves(p, gradients(grads, names, p), state, **options)
+        self.step_leaves(names, p, gradients(grads, names, p), state, **options)
 
     @abstractmethod
-    def init_leaves(self, p: list[Array]) -> State:
-        """`init` for a list of arrays."""
+    def init_leaves(self, names: list[str], p: list[Array]) -> State:
+        """`init` for a list of arrays and their names."""
 
     @abstractmethod
-    def step_leaves(self, p: list[Array], g: list[Array], state: State, **options: Any) -> None:
+    def step_leaves(
+        self, names: list[str], p: list[Array], g: list[Array], state: State, **options: Any
+    ) -> None:
         """`step` for lists of checked arrays."""
 
     def at(self, k: int, **options: Any) -> Self:
-        """The rule as it is at step k, every schedule replaced by its value there."""
-        rule = self.replaced(**options) if options else self
-        values = {
-            f.name: value(k)
-            for f in fields(rule)
-            if isinstance(value := getattr(rule, f.name), Schedule)
-        }
-        return replace(rule, **values) if values else rule
-
-    def replaced(self, **options: Any) -> Self:
-        """The rule with other options; UsageError for a name it does not have."""
-        known = [f.name for f in fields(self)]
+        """The rule with these options, and every schedule replaced by its value at step k."""
+        known = {f.name: getattr(self, f.name) for f in fields(self)}
         for name in options:
             if name not in known:
                 raise UsageError(
                     f"{type(self).__name__}: no option {name!r}; it has {', '.join(known)}"
                 )
-        return replace(self, **options)
+        values = {name: x(k) for name, x in (known | options).items() if isinstance(x, Schedule)}
+        return replace(self, **options | values) if options or values else self
 
 
-_NOT_NEGATIVE = {"lr", "weight_decay", "eps"}
-_FRACTIONS = {"momentum", "alpha", "rho"}
+def _number(x: Any) -> bool:
+    return isinstance(x, (int, float))
 
 
 @dataclass(frozen=True)
-class Elementwise(Rule):
-    """A rule whose every element moves by itself, written as one formula.
+class Formula(Rule):
+    """A rule that is one formula, applied to every leaf by itself.
 
-    formula  ``formula(p, g, *slots, **options) -> (p, *slots)``, see `trace`. Its options
-             are the rule's fields (of a tuple ``betas``: beta1, beta2, ...), the number t
-             of the step, from 1, and what `derived` adds.
+    formula  ``formula(p, g, *slots, **options) -> (p, *slots)``. Its keyword arguments are
+             the rule's fields (of a tuple ``betas``: beta1, beta2, ...), the number t of
+             the step, from 1, and what `derived` adds.
     """
 
     formula: ClassVar[Callable[..., tuple[Any, ...]]]
@@ -158,44 +160,93 @@ class Elementwise(Rule):
         """Slots that these options do not need; the formula sees zeros in their place."""
         return set()
 
-    def start(self) -> dict[str, float]:
-        """Values of slots before the first step, where they are not zero."""
+    def numbers(self) -> dict[str, float]:
+        """Single numbers to remember beside the slots, as they are before the first step."""
         return {}
 
     def derived(self, state: State, options: dict[str, Any]) -> dict[str, Any]:
-        """Further numbers for the formula at step t = options["t"]."""
+        """Further options for the formula at step t = options["t"]; may renew state.numbers."""
         return {}
 
-    def init_leaves(self, p: list[Array]) -> State:
-        """A zero-filled array (or `start`) like each leaf, for every slot."""
-        start = self.start()
-        kept = [name for name in self.slots() if name not in self.absent()]
-        return State(
-            slots={
-                name: [namespace(x).full_like(x, start.get(name, 0.0)) for x in p]
-                for name in kept
-            }
-        )
+    def accept(self, name: str, p: Array) -> None:
+        """Raise UsageError if the rule cannot move this leaf."""
 
-    def step_leaves(self, p: list[Array], g: list[Array], state: State, **options: Any) -> None:
+    def begin(self, slot: str, p: Array) -> Array:
+        """The slot of this name for leaf p before the first step: zeros like the leaf."""
+        return namespace(p).zeros_like(p)
+
+    @abstractmethod
+    def apply(self, columns: Mapping[str, list[Array]], options: dict[str, Any]) -> None:
+        """Replace p and the slots of every leaf by the formula's results."""
+
+    def kept(self) -> list[str]:
+        """The slots that these options need."""
+        return [name for name in _arguments(type(self))[0] if name not in self.absent()]
+
+    def init_leaves(self, names: list[str], p: list[Array]) -> State:
+        """A list of leaves for every slot."""
+        for name, x in zip(names, p, strict=True):
+            self.accept(name, x)
+        slots = {slot: [self.begin(slot, x) for x in p] for slot in self.kept()}
+        return State(slots=slots, numbers=self.numbers())
+
+    def step_leaves(
+        self, names: list[str], p: list[Array], g: list[Array], state: State, **options: Any
+    ) -> None:
         """Run the formula over all leaves."""
         rule = self.at(state.steps, **options)
-        slots = rule.slots()
-        kept = [name for name in slots if name not in rule.absent()]
-        if kept != list(state.slots):
-            raise UsageError(
-                f"{rule!r}: expected a state with the arrays {kept}, found {list(state.slots)}; "
-                "make it with this rule's init"
-            )
+        rule.check_state(p, state)
         values = _spread(rule) | {"t": state.steps + 1}
         values |= rule.derived(state, values)
-        run(type(rule).formula, {"p": p, "g": g} | state.slots, slots, _used(rule, values))
+        used = {name: values[name] for name in _arguments(type(rule))[1]}
+        rule.apply({"p": p, "g": g} | state.slots, used)
         state.steps += 1
 
-    def slots(self) -> list[str]:
-        """Names of the formula's slots: its arguments that stand between g and *."""
-        code = type(self).formula.__code__
-        return list(code.co_varnames[2 : code.co_argcount])
+    def check_state(self, p: list[Array], state: State) -> None:
+        """UsageError unless the state was made by such a rule for such parameters."""
+        kept, found = self.kept(), list(state.slots)
+        if kept != found:
+            raise UsageError(
+                f"state: expected the arrays {kept} of {self!r}, found {found}; "
+                "make it with this rule's init"
+            )
+        for name, slot in state.slots.items():
+            if len(slot) != len(p):
+                raise UsageError(
+                    f"state: expected {len(p)} arrays {name}, one for each leaf of params, "
+                    f"found {len(slot)}; make it with init(params)"
+                )
+
+
+@dataclass(frozen=True)
+class Elementwise(Formula):
+    """A rule whose every element moves by itself: see `trace` for what its formula may use."""
+
+    def apply(self, columns: Mapping[str, list[Array]], options: dict[str, Any]) -> None:
+        """All leaves at once, in place."""
+        run(type(self).formula, columns, sorted(self.absent()), options)
+
+
+@dataclass(frozen=True)
+class Leafwise(Formula):
+    """A rule that looks at a whole array at once: its norm, its rows, its singular vectors.
+
+    `trace` does not apply: its formula may do whatever the array API can.
+    """
+
+    def apply(self, columns: Mapping[str, list[Array]], options: dict[str, Any]) -> None:
+        """Leaf by leaf."""
+        for row in zip(*columns.values(), strict=True):
+            leaf = dict(zip(columns, row, strict=True))
+            run_leaf(type(self).formula, leaf, sorted(self.absent()), options)
+
+
+@cache
+def _arguments(rule: type[Formula]) -> tuple[list[str], list[str]]:
+    """Names of the formula's slots, and of its options."""
+    code = rule.formula.__code__
+    n, k = code.co_argcount, code.co_kwonlyargcount
+    return list(code.co_varnames[2:n]), list(code.co_varnames[n : n + k])
 
 
 def _spread(rule: Rule) -> dict[str, Any]:
@@ -204,18 +255,8 @@ def _spread(rule: Rule) -> dict[str, Any]:
     for f in fields(rule):
         value = getattr(rule, f.name)
         if isinstance(value, tuple):
-            stem = f.name.removesuffix("s")
+            stem = f.name if f.name == "eps" else f.name.removesuffix("s")
             options |= {f"{stem}{i}": x for i, x in enumerate(value, 1)}
         else:
             options[f.name] = value
     return options
-
-
-def _used(rule: Elementwise, values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the values that the formula takes."""
-    code = type(rule).formula.__code__
-    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    return {name: values[name] for name in names}
-
-
-__all__ = ["Elementwise", "Rule", "State", "formula_slots"]

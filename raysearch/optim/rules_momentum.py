@@ -11,7 +11,8 @@ from typing import Any
 
 from ..errors import UsageError
 from .rules_base import Elementwise, State
-from .schedules import Rate
+from .schedule import Rate
+from .trace import sign
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,29 @@ class SGD(Elementwise):
         g = g + weight_decay * p
         v = momentum * v + (1 - dampening) * g
         return p - lr * (g + momentum * v if nesterov else v), v
+
+
+@dataclass(frozen=True)
+class Lion(Elementwise):
+    """The sign of an interpolated momentum: every parameter moves by exactly lr.
+
+    p <- p - lr (sign(beta1 m + (1 - beta1) g) + lambda p),  m <- beta2 m + (1 - beta2) g.
+
+    lr            step length of every parameter
+    betas         memory of the step and of m, [0, 1)
+    weight_decay  lambda, decoupled
+
+    Chen et al. (2023), Symbolic discovery of optimization algorithms, program 1.
+    """
+
+    lr: Rate = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: Rate = 1e-3
+
+    @staticmethod
+    def formula(
+        p: Any, g: Any, m: Any, *, lr: Any, beta1: Any, beta2: Any, weight_decay: Any
+    ) -> tuple[Any, ...]:
+        """Chen et al., program 1."""
+        step = sign(beta1 * m + (1 - beta1) * g)
+        return p - lr * (step + weight_decay * p), beta2 * m + (1 - beta2) * g

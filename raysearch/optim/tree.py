@@ -100,3 +100,22 @@ def _like(g: Any, p: Array, name: str) -> Array:
     if g.dtype != p.dtype:
         raise UsageError(f"{where}: expected the dtype of {name}, {p.dtype}, found {g.dtype}")
     return g
+
+
+def copies(arrays: list[Array]) -> list[Array]:
+    """Arrays with memory of their own."""
+    return [namespace(x).asarray(x, copy=True) for x in arrays]
+
+
+def rebuilt(tree: Tree, arrays: list[Array]) -> Tree:
+    """A tree of the same structure, with these leaves, in the order of `leaves`."""
+    found = iter(arrays)
+
+    def build(branch: Tree) -> Tree:
+        if isinstance(branch, Mapping):
+            return {key: build(x) for key, x in branch.items()}
+        if isinstance(branch, (list, tuple)):
+            return [build(x) for x in branch]
+        return next(found)
+
+    return build(tree)
