@@ -97,12 +97,14 @@ def command(path: str, form: str | None, output: str) -> None:
     if output != "-":
         _write(Path(output), lambda sink: write(table, sink))
         say(f"{plural(table.num_rows, 'trial')} written to {output}")
-    elif sys.stdout.isatty():
-        text = pa.BufferOutputStream()
-        write(table, text)
-        data(text.getvalue().to_pybytes().decode())  # without what could steer the terminal
+        return
+    buffer = pa.BufferOutputStream()
+    write(table, buffer)
+    content = buffer.getvalue().to_pybytes()
+    if sys.stdout.isatty():
+        data(content.decode())  # without what could steer the terminal
     else:
-        write(table, pa.PythonFile(click.get_binary_stream("stdout"), "w"))
+        sys.stdout.buffer.write(content)
 
 
 def _write(target: Path, write: Callable[[pa.NativeFile], None]) -> None:

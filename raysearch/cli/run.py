@@ -65,22 +65,14 @@ def choose(experiment: Experiment, name: str | None, sets: Sequence[str]) -> Any
 
 def place(experiment: Experiment, study: str | None, fresh: bool) -> str:
     """Where the study goes: as flag or file say, or runs/NAME; for --fresh a place unused."""
+    from ..log.storage import open_storage
+
     chosen = study or experiment.settings.get("study") or f"runs/{experiment.path.stem}"
     free, k = str(chosen), 1
-    while fresh and exists(free):
+    while fresh and open_storage(free).exists("study.json"):
         k += 1
         free = f"{str(chosen).rstrip('/')}-{k}"
     return free
-
-
-def exists(study: str) -> bool:
-    """Whether anything at all is at this place."""
-    if "://" not in study:
-        return Path(study).exists()
-    from pyarrow.fs import FileSystem, FileType
-
-    filesystem, path = FileSystem.from_uri(study)
-    return filesystem.get_file_info(path).type != FileType.NotFound
 
 
 @click.command(cls=Command)

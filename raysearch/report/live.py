@@ -34,7 +34,7 @@ def headline(p: Progress) -> str:
 
 def pace(p: Progress) -> str:
     """How long it has taken, and how long it will: "1m12s, ~52s left"."""
-    left = "" if p.left is None else f", ~{duration(p.left)} left"
+    left = "" if p.left is None or p.left < 1 else f", ~{duration(p.left)} left"
     return f"{duration(p.elapsed)}{left}"
 
 
