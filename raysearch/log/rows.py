@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,17 @@ class Rows:
     def schema(self, metrics: Mapping[str, pa.DataType]) -> pa.Schema:
         """The schema of rows with these metrics."""
         return make_schema({name: c.type for name, c in self._codecs.items()}, metrics)
+
+    def to_batches(
+        self, finished: Sequence[Finished], known: Mapping[str, pa.DataType]
+    ) -> list[pa.RecordBatch]:
+        """A batch for each group that is not empty; what one introduces, the next ones know."""
+        batches = []
+        for group in finished:
+            if len(group):
+                batches.append(self.to_batch(group, known))
+                known = part_of(batches[-1].schema, METRICS)
+        return batches
 
     def to_batch(
         self, finished: Finished, known: Mapping[str, pa.DataType] | None = None
@@ -181,13 +192,13 @@ class _Codec:
     """Values of a number parameter, as they are."""
 
     def __init__(self, parameter: Parameter) -> None:
-        self.type = pa.float64() if parameter.dtype is np.float64 else pa.int64()
+        self.type: pa.DataType = pa.float64() if parameter.dtype is np.float64 else pa.int64()
         self._filler = getattr(parameter, "low", 0)  # a legal value, where inactive
 
-    def to_arrow(self, numbers: NDArray[Any], active: NDArray[np.bool_] | None) -> pa.Array:
+    def to_arrow(self, numbers: NDArray[Any], active: NDArray[np.bool_] | None) -> pa.Array[Any]:
         return pa.array(numbers, self.type, mask=None if active is None else ~active)
 
-    def from_arrow(self, name: str, column: pa.Array) -> NDArray[Any]:
+    def from_arrow(self, name: str, column: pa.Array[Any]) -> NDArray[Any]:
         if column.type != self.type:
             raise StudyMismatch(
                 f"space[{name!r}]: expected {self.type}, found {column.type} in the stored trials"
@@ -214,10 +225,10 @@ class _ChoiceCodec(_Codec):
             self.type, names = TEXT, [json.dumps(name, sort_keys=True) for name in names]
         self._names = pa.array(names, self.type)
 
-    def to_arrow(self, numbers: NDArray[Any], active: NDArray[np.bool_] | None) -> pa.Array:
+    def to_arrow(self, numbers: NDArray[Any], active: NDArray[np.bool_] | None) -> pa.Array[Any]:
         return self._names.take(pa.array(numbers, mask=None if active is None else ~active))
 
-    def from_arrow(self, name: str, column: pa.Array) -> NDArray[Any]:
+    def from_arrow(self, name: str, column: pa.Array[Any]) -> NDArray[Any]:
         if column.type != self.type:
             raise StudyMismatch(
                 f"space[{name!r}]: expected {self.type}, found {column.type} in the stored trials"
@@ -254,9 +265,7 @@ def _kind(value: Any) -> pa.DataType | str | None:
     return type(value).__name__
 
 
-def _type_of(
-    name: str, values: NDArray[Any], known: pa.DataType | None
-) -> pa.DataType | None:
+def _type_of(name: str, values: NDArray[Any], known: pa.DataType | None) -> pa.DataType | None:
     """The type of a metric's column; None if it has no values at all."""
     if known is None:
         _check_name("metrics", name)
@@ -274,7 +283,7 @@ def _type_of(
     return known if known is not None else next(iter(found), None)
 
 
-def _metric(values: NDArray[Any], type_: pa.DataType) -> pa.Array:
+def _metric(values: NDArray[Any], type_: pa.DataType) -> pa.Array[Any]:
     if values.dtype == np.float64:
         return pa.array(values, NUMBER)
     if type_ == TEXT:
@@ -302,13 +311,11 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _texts(values: list[str | None]) -> pa.Array:
+def _texts(values: list[str | None]) -> pa.Array[Any]:
     try:
         return pa.array(values, TEXT)
     except UnicodeEncodeError:  # lone surrogates have no UTF-8
-        return pa.array(
-            [v and v.encode(errors="backslashreplace").decode() for v in values], TEXT
-        )
+        return pa.array([v and v.encode(errors="backslashreplace").decode() for v in values], TEXT)
 
 
 def _objects(values: list[Any]) -> NDArray[Any]:
@@ -317,10 +324,10 @@ def _objects(values: list[Any]) -> NDArray[Any]:
     return array
 
 
-def _times(values: NDArray[np.int64]) -> pa.Array:
+def _times(values: NDArray[np.int64]) -> pa.Array[Any]:
     never = values == 0
     return pa.array(values, pa.int64(), mask=never if never.any() else None).view(TIME)
 
 
-def _from_times(column: pa.Array) -> NDArray[np.int64]:
+def _from_times(column: pa.Array[Any]) -> NDArray[np.int64]:
     return np.asarray(column.view(pa.int64()).fill_null(0).to_numpy())

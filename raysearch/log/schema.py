@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -49,9 +50,7 @@ _KNOWN_TYPES = {*_FIXED.values(), *_CONFIG_TYPES}
 EXTENSION = b"ARROW:extension:"
 
 
-def make_schema(
-    config: Mapping[str, pa.DataType], metrics: Mapping[str, pa.DataType]
-) -> pa.Schema:
+def make_schema(config: Mapping[str, pa.DataType], metrics: Mapping[str, pa.DataType]) -> pa.Schema:
     """The schema of rows with these parameters and metrics."""
     return pa.schema(
         [
@@ -139,7 +138,7 @@ def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _cast(array: pa.Array, type_: pa.DataType) -> pa.Array:
+def _cast(array: pa.Array[Any], type_: pa.DataType) -> pa.Array[Any]:
     if array.type == type_:
         return array
     if type_ == TEXT:

@@ -7,12 +7,13 @@
 A frame is one encapsulated record batch. Its custom metadata hold, under ``raysearch``,
 
     {"seq": number of the batch in the study, "bytes": length of the frame,
-     "before": crc of the frame before, "crc": crc of this frame}
+     "schema": crc of the schema message, "before": crc of the frame before, 0 for the first,
+     "crc": crc of this frame}
 
-in hexadecimal of fixed width. The crc32 is that of all bytes of the frame, with zeros in
-the place of the crc itself; ``before`` of the first frame is the crc of the schema message.
-So nothing is decoded before every byte of it has been checked, and a frame proves itself
-even if what came before it is lost. The crc guards against rot, not against forgery.
+in hexadecimal of fixed width. The crc32 of a frame is that of all its bytes, with zeros in
+the place of the crc itself. So nothing is decoded before every byte of it has been checked,
+and a frame proves itself, with its schema, even if what came before it is lost. The crc
+guards against rot, not against forgery.
 """
 
 from __future__ import annotations
@@ -33,19 +34,29 @@ END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of an Arrow stream
 _START = END[:4]
 _MARK = re.compile(
     rb'\{"seq":"([0-9a-f]{12})","bytes":"([0-9a-f]{12})",'
-    rb'"before":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"\}'
+    rb'"schema":"([0-9a-f]{8})","before":"([0-9a-f]{8})","crc":"([0-9a-f]{8})"\}'
 )
-_FORM = '{"seq":"%012x","bytes":"%012x","before":"%08x","crc":"%08x"}'
+_FORM = '{"seq":"%012x","bytes":"%012x","schema":"%08x","before":"%08x","crc":"%08x"}'
 _CRC_FROM_END = len('00000000"}')
 _MAX_METADATA = 2**24
 _MAX_FRAME = 2**31
 
 
 class Frame(NamedTuple):
-    """One verified batch: its number in the study, its bytes, its crc, its place in the file."""
+    """One batch whose bytes are those that were written.
+
+    seq     its number in the study
+    data    its bytes
+    schema  crc of the schema message that it belongs to
+    before  crc of the frame before it
+    crc     its own
+    offset  where it starts in the file
+    """
 
     seq: int
     data: bytes
+    schema: int
+    before: int
     crc: int
     offset: int
 
@@ -62,14 +73,16 @@ def encode_frame(
     """A batch as bytes that follow the header (or an earlier frame), and their crc."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
-        writer.write_batch(batch, custom_metadata={b"raysearch": _FORM % (seq, 0, before, 0)})
+        blank = _FORM % (seq, 0, 0, before, 0)
+        writer.write_batch(batch, custom_metadata={b"raysearch": blank})
     frame = bytearray(memoryview(sink.getvalue())[len(header) : -len(END)])
     mark = _MARK.search(frame)
     assert mark is not None
     span = slice(*mark.span())
-    frame[span] = (_FORM % (seq, len(frame), before, 0)).encode()
+    mine = (seq, len(frame), crc32(header), before)
+    frame[span] = (_FORM % (*mine, 0)).encode()
     crc = crc32(frame)
-    frame[span] = (_FORM % (seq, len(frame), before, crc)).encode()
+    frame[span] = (_FORM % (*mine, crc)).encode()
     return bytes(frame), crc
 
 
@@ -96,16 +109,17 @@ class Segment:
         Damage at the very end is what a crash in the middle of writing leaves behind, or
         what a writer is just about to complete.
         """
-        self._file.seek(0)
-        self._header = _read_message(self._file) or b""
+        self._read_header()
         last: Frame | None = None
         while True:
             offset = last.offset + len(last.data) if last else len(self._header)
             self._file.seek(offset)
             frame = _read_frame(self._file, offset)
             if frame is not None:
-                before = last.crc if last else crc32(self._header)
-                if _before(frame) != before or (last and frame.seq != last.seq + 1):
+                expected = last and (last.seq + 1, last.crc)
+                if frame.schema != crc32(self._header) or (
+                    (frame.seq, frame.before) != expected if last else frame.before != 0
+                ):
                     raise self._corrupt(offset, "does not follow from what stands before it")
                 yield frame
                 last = frame
@@ -141,11 +155,19 @@ class Segment:
             "a new study: raysearch doctor STUDY --salvage TARGET"
         )
 
-    def schema(self, about: Mapping[str, Any] | None = None) -> pa.Schema:
-        """The schema, checked against what a study may have; call after a frame is verified.
+    def _read_header(self) -> None:
+        self._file.seek(0)
+        self._header = _read_message(self._file) or b""
+
+    def schema(self, frame: Frame, about: Mapping[str, Any]) -> pa.Schema:
+        """The schema of a frame, checked against what a study may have.
 
         about  what the header must say it is about
         """
+        if not self._header:
+            self._read_header()
+        if frame.schema != crc32(self._header):
+            raise StudyCorrupt(f"{self.name}: the header is damaged")
         if EXTENSION in self._header:
             raise StudyCorrupt(f"{self.name}: has a column of an extension type; refused")
         try:
@@ -154,7 +176,7 @@ class Segment:
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise StudyCorrupt(f"{self.name}: the header cannot be read: {error}") from None
         check_schema(schema, self.name)
-        if about is not None and found != about:
+        if found != about:
             raise StudyCorrupt(f"{self.name}: expected a segment of {about}, found one of {found}")
         return schema
 
@@ -205,15 +227,12 @@ def _check(data: bytes, mark: re.Match[bytes], place: int, offset: int) -> Frame
     """The frame if it is whole and its crc is right. `mark` is relative to data[-place]."""
     at = mark.end() - place - _CRC_FROM_END
     crc = crc32(memoryview(data)[at + 8 :], crc32(b"00000000", crc32(memoryview(data)[:at])))
-    if len(data) != int(mark[2], 16) or crc != int(mark[4], 16):
-        return None
-    return Frame(int(mark[1], 16), data, crc, offset)
-
-
-def _before(frame: Frame) -> int:
-    mark = _MARK.search(frame.data)
-    assert mark is not None
-    return int(mark[3], 16)
+    seq, size, schema, before, stored = (int(group, 16) for group in mark.groups())
+    return (
+        Frame(seq, data, schema, before, crc, offset)
+        if (len(data), crc) == (size, stored)
+        else None
+    )
 
 
 def _read_message(file: BinaryIO) -> bytes | None:

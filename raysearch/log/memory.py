@@ -1,0 +1,58 @@
+"""The log of a search without a study: the same interface, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import pyarrow as pa
+
+from ..engine.records import Finished
+from ..space import Space
+from .rows import Rows, admit
+from .schema import METRICS, fit, part_of
+
+
+class MemoryLog:
+    """Told trials, kept in memory.
+
+    space  whose trials will be told
+    spec   what is searched, as `StudyLog` notes it
+    """
+
+    place = "memory"
+
+    def __init__(self, space: Space, spec: Mapping[str, Any]) -> None:
+        self.spec = dict(spec)
+        self.notes: list[str] = []
+        self._rows = Rows(space)
+        self._metrics: dict[str, pa.DataType] = {}
+        self._batches: list[pa.RecordBatch] = []
+
+    def admit(self, finished: Finished) -> Finished:
+        """The trials as this log can hold them; see `StudyLog.admit`."""
+        return admit(finished, self._metrics)
+
+    def append(self, finished: Sequence[Finished]) -> None:
+        """Add trials, all of them or none."""
+        batches = self._rows.to_batches(finished, self._metrics)
+        if batches:
+            self._batches += batches
+            self._metrics = part_of(batches[-1].schema, METRICS)
+
+    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows told so far, in order, in batches of one schema."""
+        schema = self._rows.schema(self._metrics)
+        if names is not None:
+            schema = pa.schema([field for field in schema if field.name in set(names)])
+        for batch in list(self._batches):
+            yield fit(batch, schema)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -1,0 +1,153 @@
+"""Where a study lies: the few operations that a log needs of a folder or an object store."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, Protocol
+
+import pyarrow as pa
+
+from ..errors import StudyStorage, UsageError
+
+_SCHEMES = {"file", "s3", "gs", "gcs", "abfs", "abfss"}
+
+
+class Appender(Protocol):
+    """A file that grows. What `append` returned from is durable, whatever happens then."""
+
+    #: whether the file is in an unknown state, so that nothing may be appended any more
+    broken: bool
+
+    def append(self, data: bytes) -> None:
+        """Add all of the data, or (OSError) none of it."""
+
+    def close(self) -> None:
+        """Free what is held. Nothing is written."""
+
+
+class Storage(ABC):
+    """Files under one root, named by paths with slashes that this package makes up.
+
+    Methods raise OSError, FileNotFoundError and FileExistsError among them; `storing`
+    turns these into StudyStorage with the place named.
+    """
+
+    #: what people call the place; never holds a password
+    place: str
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """Paths of what lies in a folder ("" for the root), sorted; none if it is not there."""
+
+    @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """The file for reading, seekable."""
+
+    @abstractmethod
+    def create(self, name: str, data: bytes) -> None:
+        """A new file, whole and durable, or FileExistsError."""
+
+    @abstractmethod
+    def publish(self, folder: str, write: Callable[[IO[bytes]], str]) -> str:
+        """A new file in a folder that appears whole and durable, or not at all.
+
+        write  writes the content and returns the file's name, which may depend on it
+        """
+
+    @abstractmethod
+    def appender(self, name: str, durable: bool) -> Appender | None:
+        """A new file that can grow; None where files cannot (then `publish` one a commit).
+
+        durable  whether appended data are to survive a power cut, not only this process
+        """
+
+    @abstractmethod
+    def sync(self, name: str) -> None:
+        """Make sure that what can be read of a file stays readable."""
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Remove a file if it is there."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the root, if it is not there, for this user alone."""
+
+    @abstractmethod
+    def lock(self) -> Callable[[], None]:
+        """Keep other drivers out, or raise StudyLocked; returns what lets them in again."""
+
+    @abstractmethod
+    def holder(self) -> str | None:
+        """Who holds the lock, for people; None if nobody does. Looks only, never locks."""
+
+    def read(self, name: str) -> bytes:
+        """All of a file."""
+        with self.open(name) as file:
+            return file.read()
+
+
+def open_storage(place: str | Path | Storage) -> Storage:
+    """The storage at a path or URI (file, s3, gs, abfs); nothing is created.
+
+    >>> open_storage("ftp://host/study")
+    Traceback (most recent call last):
+    raysearch.errors.UsageError: study: expected a folder or a URI with ... found 'ftp'...
+    """
+    if isinstance(place, Storage):
+        return place
+    from .local import LocalStorage
+    from .objects import ObjectStorage
+
+    scheme, colon, rest = str(place).partition("://")
+    if isinstance(place, Path) or not colon:
+        if not str(place) or "\0" in str(place):
+            raise UsageError(f"study: expected a folder or URI, found {str(place)!r}")
+        return LocalStorage(Path(place))
+    if scheme not in _SCHEMES:
+        raise UsageError(
+            f"study: expected a folder or a URI with one of {sorted(_SCHEMES)}, "
+            f"found {scheme!r} in {redact(str(place))!r}"
+        )
+    if scheme == "file":
+        return LocalStorage(Path(rest))
+    from pyarrow import fs
+
+    try:
+        filesystem, path = fs.FileSystem.from_uri(str(place))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UsageError(f"study: {redact(str(place))!r} cannot be opened: {error}") from None
+    return ObjectStorage(fs.SubTreeFileSystem(path, filesystem), redact(str(place)))
+
+
+def redact(uri: str) -> str:
+    """The URI without user, password and query.
+
+    >>> redact("s3://key:secret@bucket/runs?endpoint_override=host")
+    's3://bucket/runs'
+    """
+    return re.sub(r"\?.*", "", re.sub(r"://[^/]*@", "://", uri))
+
+
+@contextmanager
+def storing(storage: Storage, doing: str) -> Iterator[None]:
+    """Turn an OSError into StudyStorage that says where, while doing what, and what to do."""
+    try:
+        yield
+    except StudyStorage:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        number = getattr(error, "errno", None)
+        raise StudyStorage(
+            number,
+            f"study {storage.place}: {doing} failed: {error}; what was recorded before is safe. "
+            "See to space and rights there, then start again to go on",
+        ) from error

@@ -1,0 +1,309 @@
+"""Study: what a search has found, for reading. It never locks and never writes."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .engine.records import Objectives
+from .errors import SpaceError, UsageError
+from .log import Reader
+from .log.rows import metrics_of
+from .log.schema import CONFIG, METRICS
+from .space import Choice, Space
+from .trial import COMPLETE, STATES, Floats, Ints
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_STATES = pa.array(STATES, pa.string())
+
+
+class Source(Protocol):
+    """Where rows come from: a `Reader`, a `StudyLog` or a `MemoryLog`."""
+
+    @property
+    def place(self) -> str:
+        """What people call it."""
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """What was searched: "space", "metric", "strategy", "seed", and more."""
+
+    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows in the order told, of all or some columns."""
+
+
+@dataclass(frozen=True)
+class FinishedTrial:
+    """One trial that is over.
+
+    number    in its study, from 0
+    config    of its active parameters
+    metrics   that it returned
+    state     complete, stopped, failed, invalid, timeout, crashed or oom
+    seconds   it ran
+    attempts  how often it was begun
+    started   when, in UTC; None if it never came to that
+    worker    that ran it, "" if unknown
+    error     what went wrong, None if nothing did
+    """
+
+    number: int
+    config: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    state: str
+    seconds: float
+    attempts: int
+    started: datetime | None
+    worker: str
+    error: str | None
+
+    def _repr_html_(self) -> str:
+        pairs = {"state": self.state, **self.metrics, **self.config}
+        return _html_table(f"Trial {self.number}", pairs)
+
+
+@dataclass(frozen=True)
+class _Index:
+    """One entry a trial, in the order told: what is needed to find trials."""
+
+    number: Ints
+    state: NDArray[np.uint8]
+    loss: Floats
+    row: Ints  # among all rows, those superseded by a retry included
+    rows: int
+
+
+class Study:
+    """The trials of a search, as they were when first looked at.
+
+    source  where they come from; `Study.load` opens a stored study
+    space   the space as the search had it; left out: as it is stored, where the objects
+            of a Choice are known by name
+
+    >>> Study.load("no/such/folder")
+    Traceback (most recent call last):
+    raysearch.errors.StudyNotFound: study no/such/folder: there is no study here ...
+    """
+
+    def __init__(self, source: Source, space: Space | None = None) -> None:
+        self._source = source
+        self.place = source.place
+        self.spec = dict(source.spec)
+        self.space = space if space is not None else Space.from_json(self.spec["space"])
+        metric = self.spec["metric"]
+        self.objectives = Objectives(
+            tuple(metric), tuple(mode == "max" for mode in metric.values())
+        )
+
+    @classmethod
+    def load(cls, place: str | Path) -> Study:
+        """The study in a folder or at a URI, also while a search writes to it.
+
+        Raises StudyNotFound, StudyFormat, or, as soon as rows are read, StudyCorrupt.
+        """
+        return cls(Reader(place))
+
+    # --- tables ---------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> pa.Table:
+        """All trials, each with its latest result, in the order told."""
+        return self._take(self._index.row)
+
+    @property
+    def pareto(self) -> pa.Table:
+        """The complete trials that no other one beats in every objective."""
+        index = self._index
+        complete = np.flatnonzero(index.state == COMPLETE)
+        return self._take(index.row[complete[_front(index.loss[complete])]])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`trials` as a pandas data frame."""
+        return self.trials.to_pandas()
+
+    # --- trials ---------------------------------------------------------------------------
+
+    @property
+    def best(self) -> FinishedTrial:
+        """The complete trial with the best metric, the first one if there are several.
+
+        Raises UsageError with several objectives (see `pareto`), or without such a trial.
+        """
+        if len(self.objectives.names) > 1:
+            raise UsageError(
+                f"study.best: there are several objectives, {list(self.objectives.names)}; "
+                "use study.pareto"
+            )
+        loss = self._index.loss[:, 0]
+        if np.isnan(loss).all():
+            raise UsageError(f"study.best: no trial is complete; {self._why_none()}")
+        return self._trial(int(self._index.row[np.nanargmin(loss)]))
+
+    def trial(self, number: int) -> FinishedTrial:
+        """The trial of this number; UsageError if there is none that is over."""
+        found = np.flatnonzero(self._index.number == number)
+        if not len(found):
+            raise UsageError(
+                f"study.trial: expected the number of a finished trial, found {number}; "
+                f"there are {len(self)}"
+            )
+        return self._trial(int(self._index.row[found[0]]))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """state -> how many trials ended so; states that none ended in are left out."""
+        counts = np.bincount(self._index.state, minlength=len(STATES)).tolist()
+        return {state: n for state, n in zip(STATES, counts, strict=True) if n}
+
+    def __len__(self) -> int:
+        return len(self._index.number)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {state}" for state, n in self.counts.items())
+        return f"<Study {self.place}: {counts or 'no trials'}>"
+
+    def _repr_html_(self) -> str:
+        pairs: dict[str, Any] = dict(self.counts)
+        try:
+            best = self.best
+        except UsageError:
+            pass
+        else:
+            pairs |= {"best": best.number, **best.metrics, **best.config}
+        return _html_table(f"Study {self.place}", pairs)
+
+    # --- reading --------------------------------------------------------------------------
+
+    @cached_property
+    def _index(self) -> _Index:
+        columns = [METRICS + name for name in self.objectives.names]
+        numbers, states, losses = [], [], []
+        for batch in self._source.batches(["number", "state", *columns]):
+            state = pc.index_in(batch.column("state"), _STATES).cast(pa.uint8()).to_numpy()
+            metrics = {n: _as_numbers(values) for n, values in metrics_of(batch).items()}
+            numbers.append(batch.column("number").to_numpy())
+            states.append(state)
+            losses.append(self.objectives.losses(state, metrics))
+        if not numbers:
+            none = np.zeros(0, np.int64)
+            return _Index(none, none.astype(np.uint8), np.zeros((0, len(columns))), none, 0)
+        number = np.concatenate(numbers)
+        rows = len(number)
+        _, from_end = np.unique(number[::-1], return_index=True)
+        row = np.sort(rows - 1 - from_end)  # of each number's last entry
+        return _Index(
+            number[row], np.concatenate(states)[row], np.concatenate(losses)[row], row, rows
+        )
+
+    def _batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """(row of its first, batch) of all rows that the index knows: later ones are left."""
+        start = 0
+        for batch in self._source.batches():
+            batch = batch.slice(0, self._index.rows - start)
+            yield start, batch
+            start += batch.num_rows
+            if start >= self._index.rows:
+                return
+
+    def _take(self, rows: Ints) -> pa.Table:
+        found = []
+        schema = None
+        for start, batch in self._batches():
+            schema = batch.schema
+            first, last = np.searchsorted(rows, [start, start + batch.num_rows])
+            if last - first == batch.num_rows:
+                found.append(batch)
+            elif last > first:
+                found.append(batch.take(pa.array(rows[first:last] - start)))
+        if schema is None:
+            from .log.rows import Rows
+
+            schema = Rows(self.space).schema({n: pa.float64() for n in self.objectives.names})
+        return pa.Table.from_batches(found, schema)
+
+    def _trial(self, row: int) -> FinishedTrial:
+        for start, batch in self._batches():
+            if start <= row < start + batch.num_rows:
+                return self._from_row(batch.slice(row - start, 1).to_pylist()[0])
+        raise AssertionError("a row of the index is there")
+
+    def _from_row(self, row: Mapping[str, Any]) -> FinishedTrial:
+        def named(prefix: str) -> dict[str, Any]:
+            return {
+                name.removeprefix(prefix): value
+                for name, value in row.items()
+                if name.startswith(prefix) and value is not None
+            }
+
+        started = row["started"]
+        return FinishedTrial(
+            number=row["number"],
+            config={name: self._value(name, value) for name, value in named(CONFIG).items()},
+            metrics=named(METRICS),
+            state=row["state"],
+            seconds=row["seconds"],
+            attempts=row["attempts"],
+            started=started.to_pydatetime() if hasattr(started, "to_pydatetime") else started,
+            worker=row["worker"],
+            error=row["error"],
+        )
+
+    def _value(self, name: str, stored: Any) -> Any:
+        """The value that the objective saw, for one in the table."""
+        parameter = self.space.parameters.get(name)
+        if not isinstance(parameter, Choice):
+            return stored
+        if isinstance(stored, str) and not all(isinstance(n, str) for n in parameter.names):
+            stored = json.loads(stored)
+        try:
+            return parameter.to_list(np.array([parameter.lookup(stored)]))[0]
+        except SpaceError:
+            return stored  # of an earlier space
+
+    def _why_none(self) -> str:
+        errors: Counter[str] = Counter()
+        for batch in self._source.batches(["error"]):
+            for text in batch.column("error").drop_null().to_pylist():
+                errors[text.strip().rpartition("\n")[2][:200]] += 1
+        if not errors:
+            return f"there are {len(self)} trials"
+        text, n = errors.most_common(1)[0]
+        return f"the most frequent error, {n} times in {len(self)} trials: {text}"
+
+
+def _as_numbers(values: NDArray[Any]) -> NDArray[Any]:
+    return np.array([v if isinstance(v, float) else np.nan for v in values.tolist()])
+
+
+def _front(loss: Floats) -> Ints:
+    """Indices, ascending, of the losses (n, m) that no other one dominates."""
+    order = np.lexsort(loss.T[::-1])  # whoever dominates a point comes before it
+    front: list[int] = []
+    for i in order.tolist():
+        others = loss[front]
+        dominated = (others <= loss[i]).all(axis=1) & (others < loss[i]).any(axis=1)
+        if not dominated.any():
+            front.append(i)
+    return np.sort(np.array(front, dtype=np.int64))
+
+
+def _html_table(title: str, pairs: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
+        for name, value in pairs.items()
+    )
+    return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"
