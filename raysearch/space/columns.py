@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,14 @@ class Columns(Mapping[str, Array]):
         active = {name: mask[rows] for name, mask in self.active.items()}
         k = len(np.arange(self.k)[rows])
         return Columns(self.parameters, numbers, active, k)
+
+    @staticmethod
+    def concat(parts: Sequence[Columns]) -> Columns:
+        """The configurations of all parts, which are of one space, one after the other."""
+        first = parts[0]
+        numbers = {n: np.concatenate([part.numbers[n] for part in parts]) for n in first.numbers}
+        active = {n: np.concatenate([part.active[n] for part in parts]) for n in first.active}
+        return Columns(first.parameters, numbers, active, sum(part.k for part in parts))
 
     def configs(self) -> list[dict[str, Any]]:
         """One dict per configuration, of its active parameters."""
