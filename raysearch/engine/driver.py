@@ -25,7 +25,6 @@ from .loop import (
     Tell,
     Told,
     Why,
-    Write,
 )
 from .proposer import Proposer
 from .records import Finished
@@ -35,6 +34,9 @@ _POLL_SECONDS = 0.25  # the longest wait before time limits and wishes to stop a
 
 class Log(Protocol):
     """Where finished trials go."""
+
+    def admit(self, finished: Finished) -> Finished:
+        """The trials as the log can hold them; called before they are told."""
 
     def append(self, finished: Sequence[Finished]) -> None:
         """Make the trials durable; they are when this returns."""
@@ -98,11 +100,11 @@ class Driver:
     def _perform(self, commands: Sequence[Command]) -> None:
         for command in commands:
             match command:
-                case Write(finished):
-                    self._unwritten.append(finished)
                 case Submit():
                     self._unsubmitted.append(command)
                 case Tell(finished):
+                    finished = self.log.admit(finished)
+                    self._unwritten.append(finished)
                     self.proposer.tell(finished)
                     told = Told(self.proposer.max_pending(self.loop.slots))
                     self._perform(self.loop.handle(told, self.clock()))

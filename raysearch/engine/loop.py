@@ -4,7 +4,7 @@ Events go in, commands come out. The loop does no input or output, reads no cloc
 starts no thread, so every race is a unit test and the same code runs in virtual time.
 Whoever drives it (`raysearch.engine.driver`) carries out the commands in their order.
 
-How a trial goes: Ask -> Asked -> Submit -> Done -> Write and Tell. A task that is Lost
+How a trial goes: Ask -> Asked -> Submit -> Done -> Tell. A task that is Lost
 takes all its trials with it. One that held several is split, so that the trial which
 killed the worker ends up alone and its neighbours survive; one that is lost alone is
 tried again as often as `retries` allows.
@@ -78,14 +78,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Tell:
-    """Tell the strategy these results."""
-
-    finished: Finished
-
-
-@dataclass(frozen=True)
-class Write:
-    """Make these results durable, before any later Submit is carried out."""
+    """Tell the strategy these results, and make them durable before any later Submit."""
 
     finished: Finished
 
@@ -115,7 +108,7 @@ class Finish:
     why: Why
 
 
-Command = Ask | Tell | Write | Submit | Cancel | Finish
+Command = Ask | Tell | Submit | Cancel | Finish
 
 
 @dataclass(frozen=True)
@@ -281,7 +274,7 @@ class Loop:
         self._batch = max(1, min(fitting, self._batch * _GROWTH, _MAX_BATCH))
 
     def _finish(self, finished: Finished) -> list[Command]:
-        """Write and tell; in lockstep `plan` does that when the turn of each has come."""
+        """Tell; in lockstep `plan` does that when the turn of each has come."""
         if not self._lockstep:
             return self._conclude(finished)
         for i, number in enumerate(finished.number.tolist()):
@@ -302,7 +295,7 @@ class Loop:
         self.finished += len(finished)
         self.completed += completed
         self.failed += len(finished) - completed
-        return [Write(finished), Tell(finished)]
+        return [Tell(finished)]
 
     def _lose(self, event: Lost, now: int) -> list[Command]:
         """Split, try again, or give up, as the head of this file says."""
