@@ -76,16 +76,14 @@ def columns_of(rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
 
 
 def impossible(metrics: Mapping[str, NDArray[Any]], objectives: Objectives) -> dict[int, str]:
-    """Which trials have a value that no objective can have, and why."""
+    """Which trials have no value, or one that no objective can have, and why."""
     errors: dict[int, str] = {}
     for name, maximize in zip(objectives.names, objectives.maximize, strict=True):
         if name not in metrics:
             continue
-        column = metrics[name]
-        missing = np.array([v is None for v in column]) if column.dtype == object else False
-        values = column.astype(np.float64)  # None becomes NaN
+        values = metrics[name].astype(np.float64)  # None becomes NaN
         best = np.inf if maximize else -np.inf
-        for i in np.flatnonzero((np.isnan(values) & ~missing) | (values == best)).tolist():
+        for i in np.flatnonzero(np.isnan(values) | (values == best)).tolist():
             errors.setdefault(i, f"metric {name!r}: expected a number, found {values[i]}")
     return errors
 
