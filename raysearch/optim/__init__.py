@@ -1,6 +1,27 @@
-"""The optimizer core: update rules, schedules and transforms for training loops."""
+"""The optimizer core: update rules, schedules and transforms for training loops; solvers
+(`minimize`, `least_squares`) for whole problems; derivatives by differences.
+"""
 
+from .bounded import LBFGSB
+from .conjugate_gradient import ConjugateGradient
+from .derivatives import (
+    check_gradient,
+    check_jacobian,
+    gradient,
+    hessian,
+    hessian_product,
+    jacobian,
+)
+from .gauss_newton import GaussNewton
+from .least_squares import LEAST_SQUARES, least_squares
+from .levenberg_marquardt import LevenbergMarquardt
+from .line_search import Armijo, HagerZhang, StrongWolfe
+from .machine import Request, Solver
+from .minimize import MINIMIZERS, minimize
+from .newton import Newton, NewtonCG
 from .plateau import ReduceOnPlateau
+from .quasi_newton import BFGS, LBFGS
+from .result import LeastSquaresResult, Result, Status
 from .rules_adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
 from .rules_adaptive import Adadelta, Adagrad, RMSProp, Rprop
 from .rules_base import Rule, State
@@ -40,6 +61,7 @@ from .transforms import (
     Transform,
     chain,
 )
+from .trust_region import TrustNewton, TrustNewtonCG
 
 #: every update rule, by name
 RULES: dict[str, type[Rule]] = {
@@ -52,8 +74,13 @@ RULES: dict[str, type[Rule]] = {
 }  # fmt: skip
 
 __all__ = [
+    "BFGS",
     "LAMB",
     "LARS",
+    "LBFGS",
+    "LBFGSB",
+    "LEAST_SQUARES",
+    "MINIMIZERS",
     "RULES",
     "SCHEDULES",
     "SGD",
@@ -66,42 +93,65 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Armijo",
     "Average",
     "Bounds",
     "Chain",
     "Chained",
     "ClipByNorm",
     "ClipByValue",
+    "ConjugateGradient",
     "Constant",
     "Cosine",
     "CosineRestarts",
     "Cyclic",
     "Exponential",
     "Finite",
+    "GaussNewton",
+    "HagerZhang",
     "InverseSqrt",
     "InverseTime",
     "Joined",
+    "LeastSquaresResult",
+    "LevenbergMarquardt",
     "Linear",
     "Lion",
     "Lookahead",
     "MultiStep",
     "Muon",
     "NAdam",
+    "Newton",
+    "NewtonCG",
     "OneCycle",
     "Polynomial",
     "Prodigy",
     "RAdam",
     "RMSProp",
     "ReduceOnPlateau",
+    "Request",
+    "Result",
     "Rprop",
     "Rule",
     "Schedule",
     "ScheduleFree",
+    "Solver",
     "State",
+    "Status",
     "Step",
+    "StrongWolfe",
     "Transform",
+    "TrustNewton",
+    "TrustNewtonCG",
     "Warmup",
     "WarmupStableDecay",
     "averaged",
     "chain",
+    "check_gradient",
+    "check_jacobian",
+    "gradient",
+    "hessian",
+    "hessian_product",
+    "jacobian",
+    "least_squares",
+    "minimize",
 ]

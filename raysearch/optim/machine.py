@@ -162,7 +162,8 @@ class Solver(ABC, Generic[P]):
         )
         steps, _ = _running.pop(state)
         try:
-            _running[following] = (steps, steps.send(answer))
+            with np.errstate(all="ignore"):  # solvers look at what is not finite themselves
+                _running[following] = (steps, steps.send(answer))
         except StopIteration as complete:
             return replace(following, at=complete.value, told=())
         return following
@@ -178,9 +179,10 @@ class Solver(ABC, Generic[P]):
 
     def _replay(self, state: State[P]) -> tuple[Steps[P], Request]:
         steps = self.begin(state.x0) if state.at is None else self.iterate(state.at)
-        request = next(steps)
-        for answer in state.told:
-            request = steps.send(answer)
+        with np.errstate(all="ignore"):
+            request = next(steps)
+            for answer in state.told:
+                request = steps.send(answer)
         return steps, request
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import ldl, solve_triangular
+import scipy  # loads scipy.linalg, which is heavy, when it is first used
 
 from .descent import EPS, Descent, LineSearchSolver
 from .machine import Floats, Request, Steps
@@ -52,14 +52,14 @@ def modified_cholesky_solve(h: Floats, g: Floats) -> Floats:
     Cheng & Higham (1998), "A modified Cholesky algorithm based on a symmetric indefinite
     factorization", SIAM J. Matrix Anal. Appl. 19, with abs(lambda) for lambda < 0.
     """
-    lower, d, order = ldl(h, lower=True)
+    lower, d, order = scipy.linalg.ldl(h, lower=True)
     values, q = np.linalg.eigh(d)
     delta = max(EPS * g.size * float(np.linalg.norm(h, np.inf)), TINY)
     values = np.maximum(abs(values), delta)
     lower = lower[order]
-    z = solve_triangular(lower, g[order], lower=True, unit_diagonal=True)
+    z = scipy.linalg.solve_triangular(lower, g[order], lower=True, unit_diagonal=True)
     z = q @ ((q.T @ z) / values)
-    z = solve_triangular(lower, z, lower=True, unit_diagonal=True, trans="T")
+    z = scipy.linalg.solve_triangular(lower, z, lower=True, unit_diagonal=True, trans="T")
     x = np.empty_like(g)
     x[order] = z
     return x
