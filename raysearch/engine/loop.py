@@ -234,7 +234,7 @@ class Loop:
         """
         if self.over:
             return []
-        if why := self._why_end(now):
+        if why := self.done(now):
             return self._end(why)
         self._asking = self._wanted()
         if self._asking:
@@ -243,7 +243,8 @@ class Loop:
             return self._conclude(self._held.pop(self._turn.popleft()))
         return self._submit(now)
 
-    def _why_end(self, now: int) -> Why | None:
+    def done(self, now: int) -> Why | None:
+        """Why the search is to end now, or None if it is to go on."""
         limits = self.limits
         most = math.inf if limits.max_failures is None else limits.max_failures
         if not self.completed and self.failed >= most:
@@ -254,11 +255,8 @@ class Loop:
             return "time"
         if self._draining and not self.running:
             return "stopped"
-        if not (self.pending or self._wanted()):
-            if not self._asks:
-                return "trials"
-            if self._exhausted:
-                return "exhausted"
+        if not self.pending and (self._exhausted or not self._asks):
+            return "exhausted" if self._asks else "trials"
         return None
 
     # --- results ------------------------------------------------------------------------

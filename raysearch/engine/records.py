@@ -33,6 +33,11 @@ class Objectives:
     names: tuple[str, ...]
     maximize: tuple[bool, ...]
 
+    def to_json(self) -> dict[str, str]:
+        """For each name, "min" or "max"."""
+        modes = ("max" if maximize else "min" for maximize in self.maximize)
+        return dict(zip(self.names, modes, strict=True))
+
     def losses(self, state: NDArray[np.uint8], metrics: Metrics) -> Floats:
         """(k, m) losses to be minimised, NaN in the rows of trials that failed."""
         columns = []

@@ -41,7 +41,9 @@ class Work:
         return len(self.numbers)
 
     @classmethod
-    def new(cls, numbers: Ints, columns: Columns, asked: int, attempts: Ints | None = None) -> Self:
+    def new(
+        cls, numbers: Ints, columns: Columns, asked: int | Ints, attempts: Ints | None = None
+    ) -> Self:
         """Trials that wait to be run, asked at the given time, begun `attempts` times before."""
         zeros = np.zeros(len(numbers), dtype=np.int64)
         attempts = zeros if attempts is None else attempts

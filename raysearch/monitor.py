@@ -1,0 +1,137 @@
+"""What a search says while it runs: progress for people, trials for callbacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from .engine.loop import Loop
+from .engine.progress import Best, Progress
+from .engine.records import Finished
+from .study import FinishedTrial, Study
+from .trial import COMPLETE, STATES
+
+Callback = Callable[[Sequence[FinishedTrial]], Any]
+
+_HISTORY = 512  # points of the best-so-far curve that are kept
+
+
+class Monitor:
+    """Watches the engine: keeps the best trial and the books, and calls who wants to know.
+
+    study      as it was before this session
+    show       gets a `Progress` after every round; None: nobody
+    callbacks  get the trials of every round, once they are durable
+    known      what of a `Progress` stays the same: strategy, trials, time_limit
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        show: Callable[[Progress], None] | None,
+        callbacks: Sequence[Callback],
+        **known: Any,
+    ) -> None:
+        self.failed = 0  # trials without a result, in this session
+        self.error: str | None = None  # of the trial that failed last
+        self._objectives = study.objectives
+        self._show = show
+        self._callbacks = callbacks
+        self._known = {"name": study.place.rstrip("/").rpartition("/")[2], **known}
+        self._known["study"] = None if study.place == "memory" else study.place
+        self._best: Best | None = None
+        self._since = 0  # trials told after the best
+        self._history: list[float] = []
+        self._busy = 0.0  # seconds that trials of this session took
+        self._available = 0.0  # seconds that slots were there
+        self._start = self._last = time.monotonic()
+        self._failed_before = len(study) - study.counts.get("complete", 0)
+        self._known["resumed"] = len(study)
+        if len(study.objectives.names) == 1 and len(study) > self._failed_before:
+            best = study.best
+            self._take(best.number, best.metrics[study.objectives.names[0]], best.config)
+
+    def __call__(self, loop: Loop, finished: Sequence[Finished]) -> bool:
+        """Take in one round; True if a callback wants the search to end."""
+        now = time.monotonic()
+        self._available += loop.slots * (now - self._last)
+        self._last = now
+        for record in finished:
+            self._since += len(record)
+            self._record(record)
+        if self._show is not None:
+            self._show(self._progress(loop))
+        if not self._callbacks or not finished:
+            return False
+        trials = [trial for record in finished for trial in _trials(record)]
+        return any([callback(trials) is True for callback in self._callbacks])
+
+    def _record(self, finished: Finished) -> None:
+        self._busy += float(np.nansum(finished.seconds))
+        self.failed += int(np.count_nonzero(finished.state != COMPLETE))
+        if finished.errors:
+            self.error = finished.errors[max(finished.errors)]
+        if len(self._objectives.names) > 1 or not np.any(finished.state == COMPLETE):
+            return
+        loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
+        i = int(np.nanargmin(loss))
+        sign = -1 if self._objectives.maximize[0] else 1
+        if self._best is None or loss[i] < sign * self._best.value:
+            config = finished.columns.take(slice(i, i + 1)).configs()[0]
+            self._take(int(finished.number[i]), sign * float(loss[i]), config)
+
+    def _take(self, number: int, value: float, config: Mapping[str, Any]) -> None:
+        self._best = Best(number, self._objectives.names[0], value, config)
+        self._since = 0
+
+    def _progress(self, loop: Loop) -> Progress:
+        if self._best is not None:
+            self._history.append(self._best.value)
+            if len(self._history) > _HISTORY:
+                del self._history[1::2]
+        running = sum(map(len, loop.running.values()))
+        busy = self._busy + self._running_seconds(loop)
+        return Progress(
+            **self._known,
+            done=loop.finished,
+            failed=self._failed_before + self.failed,
+            running=running,
+            busy=min(len(loop.running), loop.slots),
+            slots=loop.slots,
+            elapsed=self._last - self._start,
+            best=None if self._best is None else replace(self._best, since=self._since),
+            history=tuple(self._history),
+            overhead=max(0.0, 1 - busy / self._available) if self._available else None,
+            error=self.error.strip().rpartition("\n")[2] if self.error else None,
+        )
+
+    @staticmethod
+    def _running_seconds(loop: Loop) -> float:
+        begun = list(loop.running.values())[: loop.slots]
+        now = time.time_ns()
+        return sum((now - work.submitted) / 1e9 for work in begun)
+
+
+def _trials(finished: Finished) -> list[FinishedTrial]:
+    """The trials of a record, one by one."""
+    configs = finished.columns.configs()
+    metrics = {name: values.tolist() for name, values in finished.metrics.items()}
+    return [
+        FinishedTrial(
+            number=int(finished.number[i]),
+            config=configs[i],
+            metrics={n: values[i] for n, values in metrics.items() if values[i] is not None},
+            state=STATES[finished.state[i]],
+            seconds=float(finished.seconds[i]),
+            attempts=int(finished.attempts[i]),
+            started=datetime.fromtimestamp(finished.started[i] / 1e9, UTC),
+            worker=str(finished.worker[i]),
+            error=finished.errors.get(i),
+        )
+        for i in range(len(finished))
+    ]

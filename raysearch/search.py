@@ -1,0 +1,362 @@
+"""search(): the whole path, from a function and a space to a study."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from . import strategies
+from .engine.driver import Driver
+from .engine.executor import Executor
+from .engine.inline import Inline
+from .engine.loop import Limits, Loop, Why
+from .engine.objective import examine
+from .engine.progress import Progress
+from .engine.proposer import Proposer
+from .engine.records import Job, Objectives
+from .engine.signals import Heard, listening
+from .errors import Interrupted, SearchFailed, UsageError
+from .log import MemoryLog, Reader, StudyLog
+from .log.compare import DECISIVE, check_same
+from .monitor import Callback, Monitor
+from .report.live import Live
+from .resume import failed_trials, first_number, fold, stored_history
+from .rng import check_seed
+from .space import Parameter, Space
+from .strategies.base import ANY_NUMBER, AnyStrategy, Strategy
+from .strategies.quasi_random import QuasiRandom
+from .study import Study
+from .trial import STATES
+
+#: the states of trials that have no result
+FAILED = tuple(state for state in STATES if state not in ("complete", "stopped"))
+
+
+def search(
+    objective: Callable[..., Any],
+    space: Space | Mapping[str, Parameter],
+    strategy: AnyStrategy | None = None,
+    *,
+    trials: int | None = None,
+    time_limit: float | None = None,
+    metric: str | Mapping[str, str] = "loss",
+    mode: str = "min",
+    seed: int = 0,
+    study: str | Path | None = None,
+    resume: bool | Literal["changed"] = True,
+    concurrency: int | None = None,
+    ray_options: Mapping[str, Any] | None = None,
+    retries: int = 1,
+    timeout: float | None = None,
+    max_failures: int | None = 10,
+    reproducible: bool = False,
+    progress: bool | Callable[[Progress], None] = True,
+    callbacks: Sequence[Callback] = (),
+    data: Mapping[str, Any] | None = None,
+    address: str | None = None,
+) -> Study:
+    """Search the space for the configuration with the best metric, in parallel on Ray.
+
+    objective     function of (config) or (config, trial) that returns a number or a
+                  mapping of metrics; or, marked ``@vectorized``, of columns
+    space         what is searched
+    strategy      how; QuasiRandom() if left out
+    trials        finished trials in the study, failed ones included; None: no limit
+    time_limit    seconds; trials that run then are cancelled, and run again on resume
+    metric        name of the metric to optimise; or, for several objectives, a mapping
+                  from names to "min" or "max"
+    mode          "min" or "max", of the one metric
+    seed          of everything random, in [0, 2**64)
+    study         folder or URI where results are stored; None: in memory
+    resume        True: go on with a study that is there; False: there must be none;
+                  "changed": go on although space, strategy, metric or seed differ
+    concurrency   trials at once, at most; None: as many as the cluster can run
+    ray_options   for each task, such as {"num_cpus": 1, "num_gpus": 0.25}
+    retries       how often a trial is tried again whose worker died
+    timeout       seconds that one trial may take; None: any time
+    max_failures  as many failures at the start, and nothing else, end the search;
+                  None: never
+    reproducible  tell results in the order asked, within a window, so that the sequence
+                  of trials does not depend on timing, machines or crashes
+    progress      show a live view; or a function that gets a `Progress` every round
+    callbacks     functions of a list of trials, called once these are durable; one that
+                  returns True ends the search
+    data          large inputs that travel to each worker once, as ``trial.data``
+    address       None: a running local Ray, or a new one; "auto", "local",
+                  "ray://host:10001", "host:6379"; "inline": this process, without Ray
+
+    Returns the study. Raises UsageError before anything is started if an argument is
+    wrong, StudyMismatch if a stored study does not fit, SearchFailed if the first trials
+    all failed, and Interrupted after Ctrl-C or SIGTERM, once all is in order.
+
+    >>> import raysearch as rs
+    >>> space = rs.Space({"x": rs.Float(-1, 1), "y": rs.Float(-1, 1)})
+    >>> study = rs.search(
+    ...     lambda c: c["x"] ** 2 + c["y"] ** 2, space, trials=64, address="inline",
+    ...     progress=False,
+    ... )
+    >>> study.best.metrics["loss"] < 0.1
+    True
+    """
+    begin = time.time_ns()
+    space = space if isinstance(space, Space) else Space(space)
+    strategy = QuasiRandom() if strategy is None else strategy
+    objectives = _objectives(metric, mode)
+    _check_strategy(strategy, objectives)
+    _check_counts(trials=trials, concurrency=concurrency, max_failures=max_failures)
+    if reproducible and concurrency is None:
+        raise UsageError(
+            "reproducible: the trials depend on how many are pending at once, so say how many, "
+            "as in concurrency=8"
+        )
+    examine(objective)
+    seed = check_seed(seed)
+    spec: dict[str, Any] = {
+        "space": space.to_json(),
+        "strategy": strategies.to_json(strategy),
+        "metric": objectives.to_json(),
+        "seed": seed,
+        **({"reproducible": concurrency} if reproducible else {}),
+    }
+    spec["first"] = first_number(study, spec) if study is not None else 0
+    proposer = Proposer(strategy, space, objectives, seed, spec["first"])
+    with _open(study, space, spec, resume) as log:
+        past = fold(stored_history(study) if study is not None else (), spec, proposer)
+        loop = Loop(
+            _limits(begin, trials, time_limit, retries, max_failures, timeout),
+            objectives,
+            proposer.max_pending(1),
+            finished=past.finished,
+            completed=past.completed,
+            asked=proposer.asked,
+            backlog=past.pending,
+            lockstep=True,
+            window=concurrency if reproducible else None,
+        )
+        job = Job(objective, space, objectives, seed, timeout, data or {})
+        where = _Where(address, ray_options, concurrency)
+        view = _View(progress, callbacks, trials, time_limit)
+        return _run(loop, proposer, job, log, where, view)
+
+
+def retry(
+    objective: Callable[..., Any],
+    study: str | Path,
+    *,
+    states: Collection[str] = FAILED,
+    space: Space | None = None,
+    time_limit: float | None = None,
+    concurrency: int | None = None,
+    ray_options: Mapping[str, Any] | None = None,
+    retries: int = 1,
+    timeout: float | None = None,
+    max_failures: int | None = None,
+    progress: bool | Callable[[Progress], None] = True,
+    callbacks: Sequence[Callback] = (),
+    data: Mapping[str, Any] | None = None,
+    address: str | None = None,
+) -> Study:
+    """Run the failed trials of a stored study once more, with the same configurations.
+
+    study   folder or URI
+    states  of the trials to run again
+    space   of the study; needed if values of a `Choice` are objects
+
+    Other arguments, result and exceptions are as for `search`. What comes out takes the
+    place of the failure in the study; the strategy learns of it when the search goes on.
+    """
+    begin = time.time_ns()
+    stored = Study.load(study)
+    space = stored.space if space is None else space
+    check_same(stored.spec, {**stored.spec, "space": space.to_json()}, (), stored.place)
+    unknown = sorted(set(states) - set(FAILED))
+    if unknown:
+        raise UsageError(f"states: expected some of {list(FAILED)}, found {unknown}")
+    _check_counts(concurrency=concurrency, max_failures=max_failures)
+    examine(objective)
+    spec, objectives = stored.spec, stored.objectives
+    backlog = failed_trials(stored, space, states)
+    strategy = strategies.from_json(spec["strategy"])
+    proposer = Proposer(strategy, space, objectives, spec["seed"], spec["first"])
+    again = sum(map(len, backlog))
+    with _open(study, space, spec, True) as log:
+        loop = Loop(
+            _limits(begin, len(stored), time_limit, retries, max_failures, timeout),
+            objectives,
+            ANY_NUMBER,
+            finished=len(stored) - again,
+            completed=stored.counts.get("complete", 0),
+            backlog=backlog,
+            asks=False,
+        )
+        job = Job(objective, space, objectives, spec["seed"], timeout, data or {})
+        where = _Where(address, ray_options, concurrency)
+        view = _View(progress, callbacks, len(stored), time_limit)
+        return _run(loop, proposer, job, log, where, view)
+
+
+# --- arguments ------------------------------------------------------------------------------
+
+
+def _objectives(metric: str | Mapping[str, str], mode: str) -> Objectives:
+    modes: Any = {metric: mode} if isinstance(metric, str) else metric
+    if not isinstance(modes, Mapping) or not modes:
+        raise UsageError(
+            f"metric: expected a name, or a mapping from names to 'min' or 'max', found {metric!r}"
+        )
+    for name, direction in modes.items():
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"metric: expected the name of a metric, found {name!r}")
+        if direction not in ("min", "max"):
+            raise UsageError(f"mode: expected 'min' or 'max', found {direction!r}")
+    return Objectives(tuple(modes), tuple(direction == "max" for direction in modes.values()))
+
+
+def _check_strategy(strategy: Any, objectives: Objectives) -> None:
+    if not isinstance(strategy, Strategy):
+        given = "the class itself; add ()" if isinstance(strategy, type) else repr(strategy)
+        raise UsageError(f"strategy: expected a strategy such as RandomSearch(), found {given}")
+    if len(objectives.names) > 1 and not strategy.multi_objective:
+        raise UsageError(
+            f"strategy: {type(strategy).__name__} takes one objective, and there are "
+            f"{len(objectives.names)}: {list(objectives.names)}"
+        )
+
+
+def _check_counts(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is None:
+            continue
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise UsageError(f"{name}: expected an integer or None, found {count!r}")
+        if count <= 0:
+            raise UsageError(f"{name}: expected at least 1, found {count}")
+
+
+def _limits(
+    begin: int,
+    trials: int | None,
+    time_limit: float | None,
+    retries: int,
+    max_failures: int | None,
+    timeout: float | None,
+) -> Limits:
+    for name, seconds in (("time_limit", time_limit), ("timeout", timeout)):
+        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+            raise UsageError(f"{name}: expected seconds > 0 or None, found {seconds!r}")
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise UsageError(f"retries: expected an integer >= 0, found {retries!r}")
+    deadline = None if time_limit is None else begin + int(time_limit * 1e9)
+    return Limits(trials, deadline, retries, max_failures, timeout)
+
+
+# --- where it runs and is stored --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Which executor runs the trials."""
+
+    address: str | None
+    ray_options: Mapping[str, Any] | None
+    concurrency: int | None
+
+
+@contextmanager
+def _executor(job: Job, where: _Where, folder: Path | None) -> Iterator[Executor]:
+    if where.address == "inline":
+        yield Inline(job)
+        return
+    from .engine.ray_session import connect
+    from .engine.ray_tasks import RayTasks
+
+    with connect(where.address, folder / "run.log" if folder else None):
+        executor = RayTasks(job, where.ray_options, where.concurrency)
+        try:
+            yield executor
+        finally:
+            executor.close()
+
+
+def _open(
+    study: str | Path | None, space: Space, spec: Mapping[str, Any], resume: bool | str
+) -> StudyLog | MemoryLog:
+    if study is None:
+        return MemoryLog(space, spec)
+    allow = DECISIVE if resume == "changed" else ()
+    return StudyLog.open(study, space, spec, resume=bool(resume), allow=allow)
+
+
+# --- the search itself --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is shown, and to whom."""
+
+    progress: bool | Callable[[Progress], None]
+    callbacks: Sequence[Callback]
+    trials: int | None
+    time_limit: float | None
+
+
+def _run(
+    loop: Loop,
+    proposer: Proposer,
+    job: Job,
+    log: StudyLog | MemoryLog,
+    where: _Where,
+    view: _View,
+) -> Study:
+    """Search, and say how it ended."""
+    stored = isinstance(log, StudyLog)
+    folder = Path(log.place) if stored and "://" not in log.place else None
+    before = Study(log, job.space)
+    with ExitStack() as stack:
+        show = view.progress if callable(view.progress) else None
+        if view.progress is True:
+            show = stack.enter_context(Live()).update
+        monitor = Monitor(
+            before,
+            show,
+            view.callbacks,
+            strategy=type(proposer.strategy).__name__,
+            trials=view.trials,
+            time_limit=view.time_limit,
+        )
+        if why := loop.done(time.time_ns()):
+            heard = Heard()
+        else:
+            executor = stack.enter_context(_executor(job, where, folder))
+            driver = Driver(loop, proposer, executor, log, monitor)
+            heard = stack.enter_context(
+                listening(driver.stop, interrupt=isinstance(executor, Inline))
+            )
+            why = driver.run()
+    log.close()
+    study = Study(Reader(log.place) if stored else log, job.space)
+    return _conclude(study, why, heard, monitor)
+
+
+def _conclude(study: Study, why: Why, heard: Heard, monitor: Monitor) -> Study:
+    """Return the study, or raise what its end calls for."""
+    where = "in memory only" if study.place == "memory" else f"stored in {study.place}"
+    if why == "failures":
+        raise SearchFailed(
+            f"the first {monitor.failed} trials all failed, so the search was ended "
+            f"(max_failures); nothing else was wrong with it. The last error:\n{monitor.error}"
+        )
+    if heard.number is not None:
+        name = signal.Signals(heard.number).name
+        raise Interrupted(
+            f"ended by {name}, in order: {len(study)} trials, {where}; "
+            "the same command goes on from there",
+            study,
+            heard.number,
+        )
+    return study
