@@ -108,6 +108,7 @@ Every option can be given as a variable too, as in RAYSEARCH_RUN_TRIALS=64.
 @click.group(
     cls=App,
     help=_HELP,
+    invoke_without_command=True,
     name="raysearch",
     params=common_options(),
     context_settings={
@@ -117,8 +118,11 @@ Every option can be given as a variable too, as in RAYSEARCH_RUN_TRIALS=64.
     },
 )
 @click.version_option(__version__, message="raysearch %(version)s")
-def app() -> None:
-    """The command `raysearch`."""
+@click.pass_context
+def app(context: click.Context, /) -> None:
+    """The command `raysearch`; on its own it shows its help."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @click.option("-k", type=click.IntRange(min=1), default=1, show_default=True, help="How many.")
 @json_option
 def command(path: str, k: int, as_json: bool) -> None:
-    """Print the best trial of a study, its configuration as one can copy it."""
+    """Print the best trial, or the best few.
+
+    Their configurations are printed in full, as Python has them, to be copied.
+    """
     from ..study import Study
 
     show_best(Study.load(path), k, as_json)
@@ -37,7 +40,7 @@ def show_best(study: Study, k: int, as_json: bool) -> None:
 def best_trials(study: Study, k: int) -> list[FinishedTrial]:
     """The k best trials, best first; of several objectives, the Pareto front's first k."""
     if len(study.objectives.names) > 1:
-        return [study.trial(number) for number in study.pareto["number"].to_pylist()[:k]]
+        return [study.trial(number) for number in study.pareto["number"].to_numpy().tolist()[:k]]
     if k == 1:
         return [study.best]
     import pyarrow as pa
@@ -49,7 +52,7 @@ def best_trials(study: Study, k: int) -> list[FinishedTrial]:
     table = study.trials.select(["number", "state", column])
     table = table.filter(pc.equal(table["state"], pa.scalar("complete")))
     rows = pc.sort_indices(table, [(column, order)])[:k]  # stable: of equals the first told
-    numbers = table["number"].take(rows).to_pylist()
+    numbers = table["number"].take(rows).to_numpy().tolist()
     return [study.trial(number) for number in numbers]
 
 

@@ -28,10 +28,6 @@ def _set(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
 def _no_color(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
         os.environ["NO_COLOR"] = "1"  # as rich understands it, too
-    if os.environ.get("NO_COLOR"):
-        context.color = False
-    elif os.environ.get("FORCE_COLOR"):
-        context.color = True
 
 
 def common_options() -> list[click.Parameter]:

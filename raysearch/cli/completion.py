@@ -15,7 +15,10 @@ _WHERE = {"bash": "~/.bashrc", "zsh": "~/.zshrc", "fish": "~/.config/fish/config
 @click.argument("shell", type=click.Choice(sorted(_WHERE)))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print a script for bash, zsh or fish that completes commands and options."""
+    """Print a script that makes a shell complete commands.
+
+    SHELL is bash, zsh or fish.
+    """
     completer = get_completion_class(shell)
     assert completer is not None  # the choice allows only what click knows
     data(completer(context.find_root().command, {}, "raysearch", "_RAYSEARCH_COMPLETE").source())

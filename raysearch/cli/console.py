@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -48,7 +49,9 @@ def say(text: str) -> None:
 
 def complain(kind: str, text: str) -> None:
     """Tell the user what went wrong."""
-    click.echo(f"{click.style(kind + ':', fg='red', bold=True)} {clean(text)}", err=True)
+    color = False if os.environ.get("NO_COLOR") else True if os.environ.get("FORCE_COLOR") else None
+    label = click.style(f"{kind}:", fg="red", bold=True)
+    click.echo(f"{label} {clean(text)}", err=True, color=color)
 
 
 def show_traceback(error: BaseException) -> None:

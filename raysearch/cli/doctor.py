@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(context: click.Context, /, path: str, target: str | None, as_json: bool) -> None:
-    """Check every stored byte of a study; exit code 65 if it is damaged.
+    """Check every stored byte, and save what is intact.
 
-    The study itself is never changed, also not with --salvage.
+    The exit code is 65 if the study is damaged. The study itself is never changed, not
+    with --salvage either.
     """
     from ..log.doctor import check, salvage
     from ..report.text import plural

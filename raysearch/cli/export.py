@@ -80,7 +80,7 @@ FORMATS: dict[str, Callable[[pa.Table, pa.NativeFile], None]] = {
 @click.option("-f", "--format", "form", type=click.Choice(list(FORMATS)), help="Else by FILE.")
 @click.option("-o", "--output", default="-", metavar="FILE", show_default=True, help="Where to.")
 def command(path: str, form: str | None, output: str) -> None:
-    """Write a study's trials as CSV, JSON lines, Parquet or Arrow."""
+    """Write all trials as CSV, JSON lines, Parquet or Arrow."""
     import pyarrow as pa
 
     from ..report.text import plural

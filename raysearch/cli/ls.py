@@ -17,7 +17,10 @@ from .overview import age, overview
 @click.argument("folder", type=StudyPath(), default="runs")
 @json_option
 def command(folder: str, as_json: bool) -> None:
-    """List the studies in FOLDER ("runs" if left out)."""
+    """List the studies in a folder.
+
+    FOLDER is "runs" if left out.
+    """
     root = Path(folder)
     if not root.is_dir():
         raise UsageError(f"FOLDER: there is no folder {folder}")
@@ -33,10 +36,8 @@ def command(folder: str, as_json: bool) -> None:
 
 def _look(place: Path) -> dict[str, Any]:
     """Its overview; or, for a study that cannot be read, why."""
-    from ..study import Study
-
     try:
-        return overview(Study.load(str(place)), str(place))
+        return overview(str(place))
     except RaysearchError as error:
         return {"path": str(place), "error": str(error)}
 

@@ -14,19 +14,26 @@ if TYPE_CHECKING:
     from ..study import Study
 
 
-def overview(study: Study, path: str) -> dict[str, Any]:
+def overview(path: str) -> dict[str, Any]:
     """What there is to know at a glance, ready for JSON.
 
-    rate  trials told per second, from the first to the last trial of the study
+    writer  who is writing to the study now; None: nobody, as far as can be seen
+    rate    trials told per second, from the first to the last trial of the study
     """
     import pyarrow.compute as pc
 
+    from ..log import Reader
+    from ..study import Study
+
+    reader = Reader(path)
+    study = Study(reader)
     told = microseconds(study.trials["told"])
     first, last = pc.min(told).as_py(), pc.max(told).as_py()
     span = (last - first).total_seconds() if last is not None else 0.0
     done = len(study)
     return {
         "path": path,
+        "writer": reader.holder(),
         "trials": done,
         "counts": dict(study.counts),
         "objectives": dict(zip(study.objectives.names, _modes(study), strict=True)),
@@ -76,6 +83,8 @@ def lines(seen: dict[str, Any]) -> list[str]:
         name = next(iter(seen["objectives"]))
         found.append(f"best {line(name)} {number(best['metrics'][name])}  #{best['number']}")
         found.append(f"     {settings(best['config'])}")
+    if seen["writer"] is not None:
+        found.append(f"running: {line(seen['writer'])}")
     if seen["last"] is not None:
         rate = "" if seen["rate"] is None else f" · {pace(seen['rate'])}"
         found.append(f"last result {duration(age(seen['last']))} ago{rate}")

@@ -37,7 +37,10 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Run failed trials of a study again, with the objective in FILE as it is now."""
+    """Run failed trials again.
+
+    FILE is the experiment that the study belongs to, with its objective as it is now.
+    """
     from ..search import retry
     from .experiment import load
 

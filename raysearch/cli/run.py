@@ -108,8 +108,9 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Start the search in FILE (.py or .toml), or go on where its study left off.
+    """Start a search, or go on where its study left off.
 
+    FILE (.py or .toml) defines objective and space, and if it likes strategy and settings.
     Flags win over RAYSEARCH_RUN_... variables, and these over the file's settings.
     """
     from ..search import search

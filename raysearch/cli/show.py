@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
 @click.option("--overhead", is_flag=True, help="Where the time of the search went.")
 @json_option
 def command(path: str, number: int | None, overhead: bool, as_json: bool) -> None:
-    """Print trial NUMBER of a study, or with --overhead where the time of its search went."""
-    from ..study import Study
+    """Print all about one trial, or where the time went.
 
+    NUMBER is that of the trial; --overhead adds up where the time of the search went.
+    """
     if (number is None) != overhead:
         raise click.UsageError("give either the NUMBER of a trial, or --overhead")
+    from ..study import Study
+
     study = Study.load(path)
     if number is None:
         _show_overhead(study, path, as_json)
@@ -72,10 +76,9 @@ def _row(trials: pa.Table, number: int) -> pa.Table:
     return trials.filter(pc.equal(trials["number"], pa.scalar(number)))
 
 
-def _clock(time: Any) -> str:
-    """A time as ISO 8601, to the millisecond."""
-    text: str = time.isoformat(sep=" ", timespec="milliseconds")
-    return text
+def _clock(time: datetime) -> str:
+    """A time to the millisecond, in UTC as all times of a study."""
+    return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03} UTC"
 
 
 def _show_overhead(study: Study, path: str, as_json: bool) -> None:

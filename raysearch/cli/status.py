@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
 import click
 
@@ -20,22 +19,16 @@ _SECONDS = 2.0  # between two looks
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @json_option
 def command(path: str, watch: bool, as_json: bool) -> None:
-    """Print how a study stands; it may be running."""
+    """Print how a study stands, while it runs or after."""
     if watch:
         _watch(path, as_json)
         return
-    seen = _look(path)
+    seen = overview(path)
     if as_json:
         emit("status", seen)
     else:
         data("\n".join(lines(seen)))
         say(next_step(seen))
-
-
-def _look(path: str) -> dict[str, Any]:
-    from ..study import Study
-
-    return overview(Study.load(path), path)
 
 
 def _watch(path: str, as_json: bool) -> None:
@@ -48,11 +41,11 @@ def _watch(path: str, as_json: bool) -> None:
         console = Console(highlight=False, markup=False, emoji=False)
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as region:
             while True:
-                region.update(Text("\n".join(lines(_look(path)))), refresh=True)
+                region.update(Text("\n".join(lines(overview(path)))), refresh=True)
                 time.sleep(_SECONDS)
     before = None
     while True:
-        seen = _look(path)
+        seen = overview(path)
         if seen != before and as_json:
             emit("status", seen, stream=True)
         elif seen != before:

@@ -14,7 +14,7 @@ from .console import data, emit
 @click.command(cls=Command)
 @json_option
 def command(as_json: bool) -> None:
-    """List the strategies, with their options and defaults."""
+    """List the strategies with their options."""
     from .. import strategies
 
     kinds = {name: strategies.get(name) for name in strategies.names()}
