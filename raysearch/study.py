@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +21,9 @@ from .engine.records import Objectives
 from .errors import SpaceError, UsageError
 from .log import Reader
 from .log.rows import metrics_of
-from .log.schema import CONFIG, METRICS
+from .log.schema import CONFIG, METRICS, TIME
 from .space import Choice, Space
 from .trial import COMPLETE, STATES, Floats, Ints
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _STATES = pa.array(STATES, pa.string())
 
@@ -131,7 +128,7 @@ class Study:
         complete = np.flatnonzero(index.state == COMPLETE)
         return self._take(index.row[complete[_front(index.loss[complete])]])
 
-    def to_pandas(self) -> pd.DataFrame:
+    def to_pandas(self) -> Any:
         """`trials` as a pandas data frame."""
         return self.trials.to_pandas()
 
@@ -165,7 +162,7 @@ class Study:
 
     @property
     def counts(self) -> dict[str, int]:
-        """state -> how many trials ended so; states that none ended in are left out."""
+        """How many trials ended in each state; states that none ended in are left out."""
         counts = np.bincount(self._index.state, minlength=len(STATES)).tolist()
         return {state: n for state, n in zip(STATES, counts, strict=True) if n}
 
@@ -228,7 +225,7 @@ class Study:
             if last - first == batch.num_rows:
                 found.append(batch)
             elif last > first:
-                found.append(batch.take(pa.array(rows[first:last] - start)))
+                found.append(batch.take(rows[first:last] - start))
         if schema is None:
             from .log.rows import Rows
 
@@ -238,7 +235,10 @@ class Study:
     def _trial(self, row: int) -> FinishedTrial:
         for start, batch in self._batches():
             if start <= row < start + batch.num_rows:
-                return self._from_row(batch.slice(row - start, 1).to_pylist()[0])
+                table = pa.Table.from_batches([batch.slice(row - start, 1)])
+                started = table["started"].cast(pa.timestamp("us", tz="UTC"), safe=False)
+                plain = table.drop_columns([f.name for f in table.schema if f.type == TIME])
+                return self._from_row({**plain.to_pylist()[0], "started": started[0].as_py()})
         raise AssertionError("a row of the index is there")
 
     def _from_row(self, row: Mapping[str, Any]) -> FinishedTrial:
@@ -249,7 +249,6 @@ class Study:
                 if name.startswith(prefix) and value is not None
             }
 
-        started = row["started"]
         return FinishedTrial(
             number=row["number"],
             config={name: self._value(name, value) for name, value in named(CONFIG).items()},
@@ -257,7 +256,7 @@ class Study:
             state=row["state"],
             seconds=row["seconds"],
             attempts=row["attempts"],
-            started=started.to_pydatetime() if hasattr(started, "to_pydatetime") else started,
+            started=row["started"],
             worker=row["worker"],
             error=row["error"],
         )
@@ -277,7 +276,7 @@ class Study:
     def _why_none(self) -> str:
         errors: Counter[str] = Counter()
         for batch in self._source.batches(["error"]):
-            for text in batch.column("error").drop_null().to_pylist():
+            for text in filter(None, batch.column("error").to_pylist()):
                 errors[text.strip().rpartition("\n")[2][:200]] += 1
         if not errors:
             return f"there are {len(self)} trials"

@@ -105,11 +105,13 @@ class LocalStorage(Storage):
                 "wait for it or end it, or use another study"
             ) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(lease.mine()).encode(), 0)
+        mine = json.dumps(lease.mine()).encode()
+        os.pwrite(descriptor, mine, 0)
         self._clear()
 
         def release() -> None:
-            os.ftruncate(descriptor, 0)
+            if os.pread(descriptor, len(mine) + 1, 0) == mine:  # nobody has taken over
+                os.ftruncate(descriptor, 0)
             os.close(descriptor)
 
         return release

@@ -76,8 +76,14 @@ class ObjectStorage(Storage):
                 f"study {self.place}: is being written to by {lease.describe(found)}; "
                 "wait for it or end it, or use another study"
             )
-        self._put(_LOCK, json.dumps(lease.mine()).encode())
-        return lambda: self.remove(_LOCK)
+        mine = json.dumps(lease.mine()).encode()
+        self._put(_LOCK, mine)
+
+        def release() -> None:
+            if self.exists(_LOCK) and self.read(_LOCK) == mine:  # nobody has taken over
+                self.remove(_LOCK)
+
+        return release
 
     def holder(self) -> str | None:
         found = self._lease()

@@ -7,6 +7,7 @@ then on it is the truth, and segments that a crash left beside it are ignored.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from abc import ABC, abstractmethod
@@ -210,10 +211,13 @@ def write_parquet(
     def write(file: IO[bytes]) -> str:
         counting = _Counting(file)
         # Plain Parquet types only: a stored Arrow schema could name extension types.
-        writer = pq.ParquetWriter(
-            counting, schema, compression="zstd", store_schema=False, write_page_checksum=True
-        )
-        with writer:
+        with pq.ParquetWriter(
+            pa.PythonFile(counting, mode="w"),
+            schema,
+            compression="zstd",
+            store_schema=False,
+            write_page_checksum=True,
+        ) as writer:
             held: list[pa.RecordBatch] = []
             for batch in batches:
                 held.append(batch)
@@ -229,36 +233,19 @@ def write_parquet(
     return storage.publish("log", write)
 
 
-class _Counting:
+class _Counting(io.RawIOBase):
     """A file to write to that knows the crc32 of what went through it."""
-
-    closed = False
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._size = 0
         self.crc = 0
-
-    def write(self, data: bytes) -> int:
-        self.crc = crc32(data, self.crc)
-        self._file.write(data)
-        self._size += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self._size
-
-    def flush(self) -> None:
-        pass
 
     def writable(self) -> bool:
         return True
 
-    def readable(self) -> bool:
-        return False
+    def write(self, data: Any) -> int:
+        self.crc = crc32(data, self.crc)
+        return self._file.write(data)
 
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
+    def tell(self) -> int:
+        return self._file.tell()

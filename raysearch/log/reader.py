@@ -77,7 +77,7 @@ class Reader:
     # --- sessions -----------------------------------------------------------------------
 
     def sessions(self) -> dict[int, dict[str, Any]]:
-        """number -> what each session noted when it began."""
+        """What each session noted when it began, by number."""
         with storing(self.storage, "reading"):
             names = self.storage.names("sessions")
             return {

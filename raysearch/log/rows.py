@@ -26,6 +26,7 @@ from .schema import (
     TIME,
     describe,
     make_schema,
+    nulls,
     part_of,
 )
 
@@ -80,11 +81,11 @@ class Rows:
                 metrics[name] = type_
                 columns[name] = _metric(values, type_)
         numbers, active = finished.columns.numbers, finished.columns.active
-        arrays = [
+        arrays: list[pa.Array[Any]] = [
             pa.array(finished.number, pa.int64()),
-            _STATES.take(pa.array(finished.state)),
+            _STATES.take(pa.array(finished.state, pa.uint8())),
             *(c.to_arrow(numbers[n], active.get(n)) for n, c in self._codecs.items()),
-            *(columns[n] if n in columns else pa.nulls(k, t) for n, t in metrics.items()),
+            *(columns[n] if n in columns else nulls(k, t) for n, t in metrics.items()),
             pa.array(np.ones(k)),  # budget: every trial is run in full
             _times(finished.started),
             _times(finished.finished),
@@ -93,7 +94,7 @@ class Rows:
             pa.array(finished.attempts.astype(np.int32)),
             _texts([finished.errors.get(i) for i in range(k)])
             if finished.errors
-            else pa.nulls(k, TEXT),
+            else nulls(k, TEXT),
             _times(finished.asked),
             _times(finished.submitted),
             _times(finished.told),
@@ -137,7 +138,7 @@ class Rows:
 
 
 def metrics_of(batch: pa.RecordBatch) -> Metrics:
-    """name -> values of the metrics that any of the rows has."""
+    """The metrics that any of the rows has: name -> values."""
     metrics: dict[str, NDArray[Any]] = {}
     for name, type_ in part_of(batch.schema, METRICS).items():
         column = batch.column(METRICS + name)
@@ -213,7 +214,7 @@ class _ChoiceCodec(_Codec):
         names: list[Any] = list(parameter.names)
         kinds = {type(name) for name in names}
         plain = len(set(map(str, names))) == len(names) and len(kinds) == 1
-        if plain and kinds == {str} and all(_encodable(name) for name in names):
+        if plain and kinds == {str}:
             self.type = TEXT
         elif plain and kinds == {bool}:
             self.type = FLAG
@@ -226,7 +227,8 @@ class _ChoiceCodec(_Codec):
         self._names = pa.array(names, self.type)
 
     def to_arrow(self, numbers: NDArray[Any], active: NDArray[np.bool_] | None) -> pa.Array[Any]:
-        return self._names.take(pa.array(numbers, mask=None if active is None else ~active))
+        mask = None if active is None else ~active
+        return self._names.take(pa.array(numbers, pa.int64(), mask=mask))
 
     def from_arrow(self, name: str, column: pa.Array[Any]) -> NDArray[Any]:
         if column.type != self.type:

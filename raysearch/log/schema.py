@@ -27,8 +27,8 @@ CONFIG, METRICS = "config.", "metrics."
 NUMBER, TEXT, FLAG = pa.float64(), pa.string(), pa.bool_()
 TIME = pa.timestamp("ns", tz="UTC")
 
-_HEAD = [("number", pa.int64()), ("state", TEXT)]
-_TAIL = [
+_HEAD: list[tuple[str, pa.DataType]] = [("number", pa.int64()), ("state", TEXT)]
+_TAIL: list[tuple[str, pa.DataType]] = [
     ("budget", NUMBER),
     ("started", TIME),
     ("finished", TIME),
@@ -63,7 +63,7 @@ def make_schema(config: Mapping[str, pa.DataType], metrics: Mapping[str, pa.Data
 
 
 def part_of(schema: pa.Schema, prefix: str) -> dict[str, pa.DataType]:
-    """name -> type of the columns that begin with `prefix`, the prefix taken off."""
+    """The columns that begin with `prefix`, taken off: name -> type."""
     return {
         field.name.removeprefix(prefix): field.type
         for field in schema
@@ -132,10 +132,15 @@ def fit(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     arrays = [
         _cast(batch.column(field.name), field.type)
         if field.name in names
-        else pa.nulls(batch.num_rows, field.type)
+        else nulls(batch.num_rows, field.type)
         for field in schema
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def nulls(k: int, type_: pa.DataType) -> pa.Array[Any]:
+    """A column of k nulls."""
+    return pa.nulls(k).cast(type_)
 
 
 def _cast(array: pa.Array[Any], type_: pa.DataType) -> pa.Array[Any]:

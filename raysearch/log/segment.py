@@ -73,7 +73,7 @@ def encode_frame(
     """A batch as bytes that follow the header (or an earlier frame), and their crc."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
-        blank = _FORM % (seq, 0, 0, before, 0)
+        blank = (_FORM % (seq, 0, 0, before, 0)).encode()
         writer.write_batch(batch, custom_metadata={b"raysearch": blank})
     frame = bytearray(memoryview(sink.getvalue())[len(header) : -len(END)])
     mark = _MARK.search(frame)

@@ -26,7 +26,6 @@ from .schema import METRICS, fit, part_of, unify
 from .segment import END, encode_frame, encode_header
 from .storage import Appender, Storage, open_storage, storing
 
-_MAX_BYTES = 2**26  # of a batch, so that no reader has to hold more
 _OURS = {"lock", "run.log"}  # what may lie in a folder that is not a study yet
 
 
@@ -168,11 +167,11 @@ class StudyLog:
         with storing(self._storage, "recording trials"):
             segment = self._segment_for(schema)
             try:
-                count = segment.append(_pieces(batch), self._next)
+                segment.append(batch, self._next)
             except OSError:
                 self._check_segment(segment)
                 raise
-        self._next += count
+        self._next += 1
         self._metrics |= part_of(schema, METRICS)
         if segment.full:
             self._segment = None
@@ -264,16 +263,14 @@ class _Segment:
     def broken(self) -> bool:
         return self._file is not None and self._file.broken
 
-    def append(self, batches: Sequence[pa.RecordBatch], seq: int) -> int:
-        """Write the batches, as one, from number seq on; returns how many there are."""
-        crc = self._before
-        data = [] if self._begun else [self._header]
-        for i, batch in enumerate(batches):
-            frame, crc = encode_frame(self._marked, self._header, batch, seq + i, crc)
-            data.append(frame)
-        self._write(b"".join(data))
+    def append(self, batch: pa.RecordBatch, seq: int) -> None:
+        """Write a batch, which is number seq of the study, in one go.
+
+        One frame a commit: then damage before another frame can never be a torn end.
+        """
+        frame, crc = encode_frame(self._marked, self._header, batch, seq, self._before)
+        self._write(frame if self._begun else self._header + frame)
         self._before, self._begun = crc, True
-        return len(batches)
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
@@ -301,14 +298,6 @@ class _Segment:
             pass  # the closing record says where the rows end
         finally:
             self._file.close()
-
-
-def _pieces(batch: pa.RecordBatch) -> list[pa.RecordBatch]:
-    """The batch, cut until no piece is too large."""
-    if batch.nbytes <= _MAX_BYTES or batch.num_rows == 1:
-        return [batch]
-    half = batch.num_rows // 2
-    return _pieces(batch.slice(0, half)) + _pieces(batch.slice(half))
 
 
 def _check_place(storage: Storage) -> None:
