@@ -8,67 +8,70 @@ one flat array of its size. Other arrays (torch, cupy) run the formula itself.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .trace import Program, formula_slots, trace
+from ..errors import UsageError
+from . import compiled
+from .trace import Program, signature, trace
 from .tree import Array
 
-TILE = 16384  # elements; a tile of each of about 6 float32 arrays fits a cache of 512 kB
+TILE = 65536  # elements; large enough to hide the calls, small enough for the cache
+COMPILE_FROM = 65536  # elements in one array; below, numpy is about as fast
+SPLIT_FROM = 524288  # elements in one array; below, one thread is faster than several
 
 Formula = Callable[..., tuple[Any, ...]]
 
 
 def run(
-    formula: Formula,
-    columns: Mapping[str, Sequence[Array]],
-    absent: Sequence[str],
-    options: Mapping[str, Any],
+    formula: Formula, columns: Mapping[str, Sequence[Array]], options: Mapping[str, Any]
 ) -> None:
     """One step of an element-wise rule: replace p and the slots by the formula's results.
 
     formula  ``formula(p, g, *slots, **options) -> (p, *slots)``
     columns  the leaves of p, of g and of every slot that is kept
-    absent   slots that are not kept, zero in the formula
     options  numbers, and flags (bool)
     """
     if not isinstance(columns["p"][0], np.ndarray):
-        for row in zip(*columns.values(), strict=True):
-            run_leaf(formula, dict(zip(columns, row, strict=True)), absent, options)
+        run_by_leaf(formula, columns, options)
         return
-    knobs = {k: v for k, v in options.items() if not isinstance(v, bool) and v != 0.0}
-    fixed = tuple((k, v) for k, v in options.items() if k not in knobs)
-    program = _program(formula, tuple(columns), tuple(absent), tuple(knobs), fixed)
-    numbers = program.evaluate_numbers(knobs)
+    fixed = tuple([(k, v) for k, v in options.items() if v == 0 or v is True])
+    program = _program(formula, tuple(columns), tuple(options), fixed)
+    numbers = program.evaluate_numbers(options)
     for arrays in _pieces(list(columns.values())):
-        _run_tiles(program, arrays, numbers)
+        _run_piece(program, arrays, numbers)
 
 
 @lru_cache(maxsize=512)
 def _program(
     formula: Formula,
     arrays: tuple[str, ...],
-    absent: tuple[str, ...],
     options: tuple[str, ...],
     fixed: tuple[tuple[str, Any], ...],
 ) -> Program:
-    return trace(formula, arrays, absent, options, dict(fixed))
+    """The program for these options, of which the fixed ones are zero or flags."""
+    known = dict(fixed)
+    return trace(formula, arrays, [name for name in options if name not in known], known)
 
 
-def run_leaf(
-    formula: Formula, arrays: dict[str, Array], absent: Sequence[str], options: Mapping[str, Any]
+def run_by_leaf(
+    formula: Formula, columns: Mapping[str, Sequence[Array]], options: Mapping[str, Any]
 ) -> None:
-    """The same for one leaf, by the formula as it stands, on any arrays."""
-    results = formula(**arrays, **dict.fromkeys(absent, 0.0), **options)
-    names = ["p", *formula_slots(formula, [*arrays, *absent])[2:]]
-    for name, result in zip(names, results, strict=True):
-        if name in arrays and result is not arrays[name]:
-            arrays[name][...] = result
+    """The same, leaf by leaf and by the formula as it stands, on any arrays."""
+    slots, _ = signature(formula)
+    for row in zip(*columns.values(), strict=True):
+        leaf = dict(zip(columns, row, strict=True))
+        results = formula(**(dict.fromkeys(slots, 0.0) | leaf), **options)
+        for name, result in zip(["p", *slots], results, strict=True):
+            if name in leaf and result is not leaf[name]:
+                leaf[name][...] = result
 
 
 def _pieces(columns: list[Sequence[NDArray[Any]]]) -> Iterator[list[NDArray[Any]]]:
@@ -131,19 +134,67 @@ class _Workspace(threading.local):
 _workspace = _Workspace()
 
 
-def _run_tiles(program: Program, arrays: list[NDArray[Any]], numbers: list[float]) -> None:
-    dtype, size = arrays[0].dtype, arrays[0].size
-    scratch = _workspace.take(program.scratch, dtype)
-    scalars = [np.array(x, dtype) for x in numbers]
-    ops = [(getattr(np, op), args, target) for op, args, target in program.ops]
+def _run_tiles(program: Program, arrays: list[NDArray[Any]], numbers: NDArray[Any]) -> None:
+    """The program on flat arrays, by numpy, a tile at a time."""
+    size = arrays[0].size
+    scratch = _workspace.take(program.scratch, arrays[0].dtype)
+    scalars = [numbers[i, ...] for i in range(numbers.size)]  # the fastest operands: 0-d arrays
     with np.errstate(all="ignore"):  # as compiled code does; see the transform Finite
         for first in range(0, size, TILE):
             last = min(first + TILE, size)
             x = [a[first:last] for a in arrays]
             x += [s[: last - first] for s in scratch]
             x += scalars
-            for op, args, target in ops:
+            for op, args, target in program.ufuncs:
                 if len(args) == 2:
                     op(x[args[0]], x[args[1]], x[target])
                 else:
                     op(x[args[0]], x[target])
+
+
+def _run_piece(program: Program, arrays: list[NDArray[Any]], numbers: list[float]) -> None:
+    """The program on flat arrays: compiled or not, by one thread or several."""
+    values = np.array(numbers, arrays[0].dtype)
+    size = arrays[0].size
+    workers = get_num_threads() if size >= SPLIT_FROM else 1
+
+    def part(first: int, last: int) -> None:
+        x = [a[first:last] for a in arrays]
+        if compiled.AVAILABLE and size >= COMPILE_FROM:
+            compiled.kernel(program)(*x, values)
+        else:
+            _run_tiles(program, x, values)
+
+    if workers == 1:
+        part(0, size)
+        return
+    edges = [size * i // workers // 64 * 64 for i in range(workers)] + [size]
+    list(_pool(workers).map(part, edges, edges[1:]))
+
+
+@lru_cache(maxsize=1)
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="raysearch-optim")
+
+
+_num_threads: int | None = None
+
+
+def get_num_threads() -> int:
+    """How many threads a step may use on large arrays.
+
+    By default OMP_NUM_THREADS, which Ray sets to a task's number of CPUs, else all CPUs
+    that this process may run on.
+    """
+    if _num_threads is not None:
+        return _num_threads
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() and int(told) > 0 else len(os.sched_getaffinity(0))
+
+
+def set_num_threads(threads: int) -> None:
+    """Use so many threads for steps on large arrays from now on."""
+    global _num_threads
+    if threads < 1:
+        raise UsageError(f"set_num_threads: expected a number >= 1, found {threads}")
+    _num_threads = threads

@@ -14,15 +14,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .fused import run, run_leaf
+from .fused import run, run_by_leaf
 from .schedule import Schedule, check, check_finite
+from .trace import signature
 from .tree import Array, Tree, gradients, leaves, namespace
 
 
@@ -131,14 +132,24 @@ class Rule(ABC):
 
     def at(self, k: int, **options: Any) -> Self:
         """The rule with these options, and every schedule replaced by its value at step k."""
-        known = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not options and not self._scheduled:
+            return self
+        known = [f.name for f in fields(self)]
         for name in options:
             if name not in known:
                 raise UsageError(
                     f"{type(self).__name__}: no option {name!r}; it has {', '.join(known)}"
                 )
-        values = {name: x(k) for name, x in (known | options).items() if isinstance(x, Schedule)}
-        return replace(self, **options | values) if options or values else self
+        given = self._scheduled | options
+        return replace(
+            self, **{n: x(k) if isinstance(x, Schedule) else x for n, x in given.items()}
+        )
+
+    @cached_property
+    def _scheduled(self) -> dict[str, Schedule]:
+        """The options that follow schedules."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: x for name, x in values.items() if isinstance(x, Schedule)}
 
 
 def _number(x: Any) -> bool:
@@ -179,15 +190,29 @@ class Formula(Rule):
     def apply(self, columns: Mapping[str, list[Array]], options: dict[str, Any]) -> None:
         """Replace p and the slots of every leaf by the formula's results."""
 
+    @cached_property
     def kept(self) -> list[str]:
         """The slots that these options need."""
-        return [name for name in _arguments(type(self))[0] if name not in self.absent()]
+        return [name for name in signature(self.formula)[0] if name not in self.absent()]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Any]:
+        """The options by name, tuples taken apart: betas gives beta1, beta2."""
+        options: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, tuple):
+                stem = f.name if f.name == "eps" else f.name.removesuffix("s")
+                options |= {f"{stem}{i}": x for i, x in enumerate(value, 1)}
+            else:
+                options[f.name] = value
+        return options
 
     def init_leaves(self, names: list[str], p: list[Array]) -> State:
         """A list of leaves for every slot."""
         for name, x in zip(names, p, strict=True):
             self.accept(name, x)
-        slots = {slot: [self.begin(slot, x) for x in p] for slot in self.kept()}
+        slots = {slot: [self.begin(slot, x) for x in p] for slot in self.kept}
         return State(slots=slots, numbers=self.numbers())
 
     def step_leaves(
@@ -196,15 +221,15 @@ class Formula(Rule):
         """Run the formula over all leaves."""
         rule = self.at(state.steps, **options)
         rule.check_state(p, state)
-        values = _spread(rule) | {"t": state.steps + 1}
+        values = rule._by_name | {"t": state.steps + 1}
         values |= rule.derived(state, values)
-        used = {name: values[name] for name in _arguments(type(rule))[1]}
+        used = {name: values[name] for name in signature(rule.formula)[1]}
         rule.apply({"p": p, "g": g} | state.slots, used)
         state.steps += 1
 
     def check_state(self, p: list[Array], state: State) -> None:
         """UsageError unless the state was made by such a rule for such parameters."""
-        kept, found = self.kept(), list(state.slots)
+        kept, found = self.kept, list(state.slots)
         if kept != found:
             raise UsageError(
                 f"state: expected the arrays {kept} of {self!r}, found {found}; "
@@ -224,7 +249,7 @@ class Elementwise(Formula):
 
     def apply(self, columns: Mapping[str, list[Array]], options: dict[str, Any]) -> None:
         """All leaves at once, in place."""
-        run(type(self).formula, columns, sorted(self.absent()), options)
+        run(self.formula, columns, options)
 
 
 @dataclass(frozen=True)
@@ -236,27 +261,4 @@ class Leafwise(Formula):
 
     def apply(self, columns: Mapping[str, list[Array]], options: dict[str, Any]) -> None:
         """Leaf by leaf."""
-        for row in zip(*columns.values(), strict=True):
-            leaf = dict(zip(columns, row, strict=True))
-            run_leaf(type(self).formula, leaf, sorted(self.absent()), options)
-
-
-@cache
-def _arguments(rule: type[Formula]) -> tuple[list[str], list[str]]:
-    """Names of the formula's slots, and of its options."""
-    code = rule.formula.__code__
-    n, k = code.co_argcount, code.co_kwonlyargcount
-    return list(code.co_varnames[2:n]), list(code.co_varnames[n : n + k])
-
-
-def _spread(rule: Rule) -> dict[str, Any]:
-    """The rule's options by name, tuples taken apart: betas gives beta1, beta2."""
-    options: dict[str, Any] = {}
-    for f in fields(rule):
-        value = getattr(rule, f.name)
-        if isinstance(value, tuple):
-            stem = f.name if f.name == "eps" else f.name.removesuffix("s")
-            options |= {f"{stem}{i}": x for i, x in enumerate(value, 1)}
-        else:
-            options[f.name] = value
-    return options
+        run_by_leaf(self.formula, columns, options)

@@ -16,20 +16,24 @@ into a single pass. Options that are exactly zero drop out of the program.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
+
+import numpy as np
 
 from .tree import namespace
 
 #: names of the operations, as numpy's ufuncs are called
 _ON_NUMBERS: dict[str, Callable[..., float]] = {
-    "add": lambda a, b: a + b,
-    "subtract": lambda a, b: a - b,
-    "multiply": lambda a, b: a * b,
-    "divide": lambda a, b: a / b,
-    "power": lambda a, b: a**b,
-    "negative": lambda a: -a,
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "power": operator.pow,
+    "negative": operator.neg,
     "sqrt": math.sqrt,
     "absolute": abs,
     "sign": lambda a: float((a > 0) - (a < 0)),
@@ -132,62 +136,73 @@ maximum = _function("maximum", "maximum")
 minimum = _function("minimum", "minimum")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A formula as a list of operations among registers.
 
     Registers are counted through: first the arrays p, g and the slots, then `scratch` tiles,
-    then the numbers: the options, literals, and what is computed from them.
+    then the numbers: options, literals, and what is computed from them.
 
-    options  names of the options, whose values are the first numbers
-    numbers  (operation, arguments) for every further number; arguments count the numbers
-             alone; a literal is its own operation
-    ops      (operation, arguments, target) on arrays, in order
+    options   names of the options, whose values are the first numbers
+    literals  the numbers that follow
+    numbers   (operation, arguments) for those that follow then; arguments count numbers alone
+    ops       (operation, arguments, target) on arrays, in order
     """
 
     n_arrays: int
     scratch: int
     options: tuple[str, ...]
-    numbers: tuple[tuple[str | float, tuple[int, ...]], ...]
+    literals: tuple[float, ...]
+    numbers: tuple[tuple[str, tuple[int, ...]], ...]
     ops: tuple[tuple[str, tuple[int, ...], int], ...]
 
     def evaluate_numbers(self, options: Mapping[str, float]) -> list[float]:
         """The values of all numbers, given those of the options."""
-        values = [float(options[name]) for name in self.options]
-        for op, args in self.numbers:
-            if isinstance(op, str):
-                values.append(_ON_NUMBERS[op](*(values[a] for a in args)))
+        values = [options[name] for name in self.options]
+        values += self.literals
+        for function, args in self._on_numbers:
+            if len(args) == 2:
+                values.append(function(values[args[0]], values[args[1]]))
             else:
-                values.append(op)
+                values.append(function(values[args[0]]))
         return values
+
+    @cached_property
+    def ufuncs(self) -> list[tuple[np.ufunc, tuple[int, ...], int]]:
+        """The operations on arrays, by numpy's functions of these names."""
+        return [(getattr(np, op), args, target) for op, args, target in self.ops]
+
+    @cached_property
+    def _on_numbers(self) -> list[tuple[Callable[..., float], tuple[int, ...]]]:
+        return [(_ON_NUMBERS[op], args) for op, args in self.numbers]
 
 
 def trace(
     formula: Callable[..., tuple[Any, ...]],
     arrays: Sequence[str],
-    absent: Sequence[str],
     options: Sequence[str],
     fixed: Mapping[str, Any],
 ) -> Program:
     """The program of ``formula(p, g, *slots, **options)``, which returns new p and slots.
 
-    arrays   names of the array arguments: p, g and the slots that are kept
-    absent   slots that are not kept: zero going in, dropped coming out
+    arrays   p, g and the slots that are kept; other slots are zero going in, dropped coming out
     options  names of the options whose values come with every step
     fixed    arguments that are what they are: flags, and options that are zero
     """
     inputs = {name: Symbol(name, (), True) for name in arrays}
     knobs = {name: Symbol(name, (), False) for name in options}
-    slots = [*arrays[2:], *absent]
-    results = formula(**inputs, **dict.fromkeys(absent, 0.0), **knobs, **fixed)
-    new = dict(zip(["p", *formula_slots(formula, slots)], results, strict=True))
+    slots, _ = signature(formula)
+    results = formula(**(dict.fromkeys(slots, 0.0) | inputs), **knobs, **fixed)
+    new = dict(zip(["p", *slots], results, strict=True))
     return _Assembler(inputs, knobs, {name: new[name] for name in arrays if name != "g"}).program()
 
 
-def formula_slots(formula: Callable[..., Any], slots: Sequence[str]) -> list[str]:
-    """The slots in the order of the formula's arguments, which is that of its results."""
+@cache
+def signature(formula: Callable[..., Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the slots, the arguments after p and g, and of the options, by keyword only."""
     code = formula.__code__
-    return [name for name in code.co_varnames[: code.co_argcount] if name in slots]
+    n, k = code.co_argcount, code.co_kwonlyargcount
+    return code.co_varnames[2:n], code.co_varnames[n : n + k]
 
 
 class _Assembler:
@@ -197,40 +212,37 @@ class _Assembler:
         self, inputs: Mapping[str, Symbol], knobs: Mapping[str, Symbol], outputs: Mapping[str, Any]
     ) -> None:
         self.array_names, self.options = list(inputs), tuple(knobs)
-        self.numbers: list[tuple[str | float, tuple[int, ...]]] = []
+        self.literals: list[float] = []
+        self.numbers: list[tuple[str, tuple[Any, ...]]] = []
         self.values: list[tuple[str, tuple[Any, ...]]] = []  # arrays: inputs, then operations
-        self.known: dict[Any, Any] = {}  # equal things are computed once
-        self.of_symbol: dict[int, Any] = {}
+        self.known: dict[Any, tuple[str, int]] = {}  # equal things are computed once
+        self.of_symbol: dict[int, tuple[str, int]] = {}
         for i, symbol in enumerate(inputs.values()):
             self.of_symbol[id(symbol)] = ("array", i)
             self.values.append((symbol.op, ()))
         for i, symbol in enumerate(knobs.values()):
-            self.of_symbol[id(symbol)] = ("number", i)
+            self.of_symbol[id(symbol)] = ("option", i)
         self.outputs = {
             self.array_names.index(name): self.place(value) for name, value in outputs.items()
         }
 
     def place(self, x: Any) -> tuple[str, int]:
-        """Where the value of a symbol or literal is found: a number or an array value."""
+        """Where the value of a symbol or literal is: its kind, and its place among these."""
         if isinstance(x, Symbol):
             if id(x) not in self.of_symbol:
                 args = tuple(self.place(a) for a in x.args)
                 self.of_symbol[id(x)] = self.compute(x.op, args, x.is_array)
-            found: tuple[str, int] = self.of_symbol[id(x)]
-            return found
-        return self.compute(float(x), (), False)
+            return self.of_symbol[id(x)]
+        if x not in self.literals:
+            self.literals.append(float(x))
+        return "literal", self.literals.index(x)
 
-    def compute(self, op: Any, args: tuple[Any, ...], is_array: bool) -> tuple[str, int]:
-        key = (op, args)
-        if key not in self.known:
-            if is_array:
-                self.values.append((op, args))
-                self.known[key] = ("array", len(self.values) - 1)
-            else:
-                self.numbers.append((op, tuple(i for _, i in args)))
-                self.known[key] = ("number", len(self.options) + len(self.numbers) - 1)
-        found: tuple[str, int] = self.known[key]
-        return found
+    def compute(self, op: str, args: tuple[Any, ...], is_array: bool) -> tuple[str, int]:
+        if (op, args) not in self.known:
+            kind, found = ("array", self.values) if is_array else ("number", self.numbers)
+            found.append((op, args))
+            self.known[op, args] = (kind, len(found) - 1)
+        return self.known[op, args]
 
     def program(self) -> Program:
         n = len(self.array_names)
@@ -285,6 +297,9 @@ class _Assembler:
 
     def finish(self, n: int, scratch: int, ops: list[Any]) -> Program:
         """The program, with the registers of numbers counted after those of arrays."""
-        count = {"array": 0, "number": n + scratch}
-        flat = tuple((op, tuple(count[k] + i for k, i in args), t) for op, args, t in ops)
-        return Program(n, scratch, self.options, tuple(self.numbers), flat)
+        before = {"option": 0, "literal": len(self.options)}
+        before["number"] = before["literal"] + len(self.literals)
+        numbers = tuple((op, tuple(before[k] + i for k, i in args)) for op, args in self.numbers)
+        before = {k: n + scratch + first for k, first in before.items()} | {"array": 0}
+        flat = tuple((op, tuple(before[k] + i for k, i in args), t) for op, args, t in ops)
+        return Program(n, scratch, self.options, tuple(self.literals), numbers, flat)
