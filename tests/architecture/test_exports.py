@@ -33,11 +33,13 @@ def test_a_space_and_a_strategy_need_neither_ray_nor_arrow() -> None:
 
 @pytest.mark.parametrize("command", [[], ["run"]])
 def test_help_is_light(command: list[str]) -> None:
-    code = (
-        "import contextlib, io\nfrom raysearch.cli import main\n"
-        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
-        f"    main({[*command, '--help']})"
-    )
+    code = f"""
+import contextlib, io, sys
+from raysearch.cli import main
+sys.argv = {["raysearch", *command, "--help"]}
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    main()
+"""
     assert not loaded_by(code) & {"ray", "pyarrow", "numpy", "scipy", "rich"}
 
 
