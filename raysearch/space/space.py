@@ -185,10 +185,11 @@ class Space:
         columns = Columns(
             self.parameters, numbers, activity(self._conditions, numbers), len(configs)
         )
+        sound = [not wrong for wrong in reasons]  # activity follows from legal values only
         for name in self.parameters:
             given = np.array([name in config for config in configs], dtype=bool)
             for i in np.flatnonzero(given != columns.active.get(name, True)).tolist():
-                if not reasons[i] or not given[i]:  # activity follows from legal values only
+                if sound[i] or name not in columns.active:
                     reasons[i].append(f"{name}: {self._misplaced(name, bool(given[i]))}")
         legal = np.flatnonzero([not wrong for wrong in reasons])
         for constraint, met in answers(self.constraints, columns.take(legal)):

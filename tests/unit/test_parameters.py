@@ -192,6 +192,13 @@ def test_huge_ranges_stay_exact_at_both_ends(n, log, low):
     assert_array_equal(parameter.decode(parameter.encode(values)), values)
 
 
+def test_neighbours_whose_logarithms_hardly_differ_are_told_apart():
+    values = 2**53 - 20 + np.arange(20)
+    parameter = Int(2**53 - 20, 2**53 - 1, log=True)
+
+    assert_array_equal(parameter.decode(parameter.encode(values)), values)
+
+
 # --- values ---------------------------------------------------------------------------
 
 
@@ -201,6 +208,10 @@ def test_a_choice_tells_apart_what_python_takes_for_equal():
     assert [parameter.lookup(v) for v in parameter.values] == list(range(7))
     assert Choice([1]) != Choice([1.0])
     assert Choice([1]) != Choice([True])
+
+
+def test_the_order_of_keys_makes_no_difference():
+    assert Choice(["x", {"a": 1, "b": 2}]).lookup({"b": 2, "a": 1}) == 1
 
 
 def test_none_is_a_value_like_any_other_and_may_be_the_default():

@@ -278,7 +278,12 @@ def test_numbers_with_steps_can_be_parents():
     [
         ({"optimizer": "adam"}, "legal"),
         ({"optimizer": "adma"}, "optimizer: expected one of 'adam', 'sgd', found 'adma'"),
+        (
+            {"optimizer": "adma", "momentum": 0.9},
+            "optimizer: expected one of 'adam', 'sgd', found 'adma'",
+        ),
         ({}, "optimizer: missing"),
+        ({"optimizer": "sgd"}, "momentum: missing; nesterov: missing"),
         (
             {"optimizer": "adam", "ramp": 3},
             "ramp: given, but not active; it needs nesterov in [True]",
