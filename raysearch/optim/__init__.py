@@ -12,6 +12,7 @@ from .derivatives import (
     hessian_product,
     jacobian,
 )
+from .fused import get_num_threads, set_num_threads
 from .gauss_newton import GaussNewton
 from .least_squares import LEAST_SQUARES, least_squares
 from .levenberg_marquardt import LevenbergMarquardt
@@ -148,10 +149,12 @@ __all__ = [
     "chain",
     "check_gradient",
     "check_jacobian",
+    "get_num_threads",
     "gradient",
     "hessian",
     "hessian_product",
     "jacobian",
     "least_squares",
     "minimize",
+    "set_num_threads",
 ]

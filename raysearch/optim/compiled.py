@@ -1,101 +1,163 @@
-"""Programs compiled by numba, if it is installed (extra ``fast``), into one pass each.
+"""Programs compiled into one pass each, by LLVM, if it is installed (extra ``fast``).
 
-The program of a formula is written out as a loop over the elements and compiled. Memory
-is then the limit: every array is read and written once. The machine code is kept on disk
-by numba, so that the next process need not compile again.
+The program of a formula is written out as a loop over the elements in LLVM's language,
+for which LLVM finds vector instructions. Memory is then the limit: every array is read and
+written once. Compiling takes some ten milliseconds, so nothing need be kept on disk.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable
+import ctypes
+import threading
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .trace import Program
 
-Kernel = Callable[..., None]
 
-_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**"}
-_PREFIX = {"negative": "-", "positive": "", "sqrt": "np.sqrt", "absolute": "abs", "sign": "np.sign"}
-#: what numba may assume: sums and products in another order, a / b as a * (1 / b) if b is
-#: the same for all elements; not that numbers are finite
-_FASTMATH = {"contract", "arcp", "nsz"}
+def _is_available() -> bool:
+    """Whether an llvmlite is installed that knows this language (LLVM 20 or later)."""
+    try:
+        major, minor, *_ = version("llvmlite").split(".")
+    except PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= (0, 45)
 
-AVAILABLE = find_spec("numba") is not None
+
+AVAILABLE = _is_available()
+
+#: what LLVM may assume: that a product and a sum may round once, that a / b may be a * (1 / b)
+#: if b is the same for all elements, and that the sign of zero is no matter
+_FLAGS = "contract arcp nsz"
+_BINARY = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
+_CALLS = {"sqrt": "sqrt", "absolute": "fabs", "maximum": "maximum", "minimum": "minimum"}
 
 
-def source(program: Program) -> str:
-    """The text of ``kernel(x0, x1, ..., n)``: arrays, and an array of all numbers.
+def assembly(program: Program, real: str) -> str:
+    r"""The program as an LLVM function ``kernel(x0, x1, ..., numbers, size)``.
+
+    real  "float" or "double"
+
+    The body of every element's turn, for p - lr * g:
 
     >>> from raysearch.optim.trace import trace
-    >>> print(source(trace(lambda p, g, *, lr: (p - lr * g,), ["p", "g"], ["lr"], {})))
-    def kernel(x0, x1, n):
-        n3 = n[0]
-        for i in range(x0.size):
-            r0 = x0[i]
-            r1 = x1[i]
-            r2 = n3 * r1
-            r0 = r0 - r2
-            x0[i] = r0
-    <BLANKLINE>
+    >>> sgd = trace(lambda p, g, *, lr: (p - lr * g,), ["p", "g"], ["lr"], {})
+    >>> print(*_body(sgd, "double"), sep="\n")
+    %v2 = fmul contract arcp nsz double %n3, %v1
+    %v3 = fsub contract arcp nsz double %v0, %v2
+    store double %v3, ptr %p0
     """
     arrays, first = program.n_arrays, program.n_arrays + program.scratch
     count = len(program.options) + len(program.literals) + len(program.numbers)
+    lines = []
+    for j in range(count):
+        lines += [
+            f"%q{j} = getelementptr {real}, ptr %numbers, i64 {j}",
+            f"%n{first + j} = load {real}, ptr %q{j}",
+        ]
+    lines += [
+        "%some = icmp sgt i64 %size, 0",
+        "br i1 %some, label %loop, label %done",
+        "loop:",
+        "%i = phi i64 [0, %entry], [%next, %loop]",
+    ]
+    for i in range(arrays):
+        lines += [
+            f"%p{i} = getelementptr {real}, ptr %x{i}, i64 %i",
+            f"%v{i} = load {real}, ptr %p{i}",
+        ]
+    lines += _body(program, real)
+    lines += [
+        "%next = add nuw nsw i64 %i, 1",
+        "%more = icmp slt i64 %next, %size",
+        "br i1 %more, label %loop, label %done",
+        "done:",
+        "ret void",
+    ]
+    kind = {"float": "f32", "double": "f64"}[real]
+    declared = [f"declare {real} @llvm.{f}.{kind}({real})" for f in ("sqrt", "fabs")]
+    declared += [f"declare {real} @llvm.{f}.{kind}({real}, {real})" for f in ("maximum", "minimum")]
+    pointers = [f"ptr noalias %x{i}" for i in range(arrays)] + ["ptr noalias %numbers"]
+    head = f"define void @kernel({', '.join(pointers)}, i64 %size) {{"
+    return "\n".join([*declared, head, "entry:", *lines, "}"])
 
-    def value(register: int) -> str:
-        return f"r{register}" if register < first else f"n{register}"
 
-    lines = [f"def kernel({', '.join(f'x{i}' for i in range(arrays))}, n):"]
-    lines += [f"    n{first + j} = n[{j}]" for j in range(count)]
-    lines += ["    for i in range(x0.size):"]
-    lines += [f"        r{i} = x{i}[i]" for i in range(arrays)]
-    for op, args, target in program.ops:
-        names = [value(a) for a in args]
-        if op in _INFIX:
-            expression = f"{names[0]} {_INFIX[op]} {names[1]}"
-        elif op in _PREFIX:
-            expression = f"{_PREFIX[op]}({names[0]})"
-        else:
-            expression = f"np.{op}({', '.join(names)})"
-        lines.append(f"        r{target} = {expression}")
-    changed = sorted({target for _, _, target in program.ops if target < arrays})
-    lines += [f"        x{i}[i] = r{i}" for i in changed]
-    return "\n".join(lines) + "\n"
+def _body(program: Program, real: str) -> list[str]:
+    """The operations on one element; every result has a name of its own."""
+    first = program.n_arrays + program.scratch
+    kind = {"float": "f32", "double": "f64"}[real]
+    now = {r: f"%v{r}" for r in range(program.n_arrays)}  # register -> name of its value
+    lines = []
+    for k, (op, args, target) in enumerate(program.ops, program.n_arrays):
+        a = [now[r] if r < first else f"%n{r}" for r in args]
+        if op in _BINARY:
+            lines.append(f"%v{k} = {_BINARY[op]} {_FLAGS} {real} {a[0]}, {a[1]}")
+        elif op in _CALLS:
+            given = ", ".join(f"{real} {x}" for x in a)
+            lines.append(f"%v{k} = call {real} @llvm.{_CALLS[op]}.{kind}({given})")
+        elif op == "negative":
+            lines.append(f"%v{k} = fneg {real} {a[0]}")
+        elif op == "sign":  # NaN and zero are their own signs
+            lines += [
+                f"%below{k} = fcmp olt {real} {a[0]}, 0.0",
+                f"%above{k} = fcmp ogt {real} {a[0]}, 0.0",
+                f"%part{k} = select i1 %below{k}, {real} -1.0, {real} {a[0]}",
+                f"%v{k} = select i1 %above{k}, {real} 1.0, {real} %part{k}",
+            ]
+        else:  # "positive": a copy
+            lines.append(f"%v{k} = fadd {real} {a[0]}, -0.0")
+        now[target] = f"%v{k}"
+    changed = sorted({t for _, _, t in program.ops if t < program.n_arrays})
+    return lines + [f"store {real} {now[r]}, ptr %p{r}" for r in changed]
+
+
+class Kernel:
+    """A compiled program: ``kernel(arrays, numbers)`` changes flat arrays in place.
+
+    The arrays must not overlap. Python's lock is released while it runs.
+    """
+
+    def __init__(self, program: Program, real: str) -> None:
+        llvm = _llvm()
+        machine = llvm.Target.from_default_triple().create_target_machine(
+            cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
+        )
+        module = llvm.parse_assembly(assembly(program, real))
+        tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+        tuning.loop_vectorization = tuning.loop_interleaving = True
+        builder = llvm.create_pass_builder(machine, tuning)
+        builder.getModulePassManager().run(module, builder)
+        self._engine = llvm.create_mcjit_compiler(module, machine)  # owns the machine code
+        self._engine.finalize_object()
+        types = [ctypes.c_void_p] * (program.n_arrays + 1) + [ctypes.c_int64]
+        address = self._engine.get_function_address("kernel")
+        self._call = ctypes.CFUNCTYPE(None, *types)(address)
+
+    def __call__(self, arrays: list[NDArray[Any]], numbers: NDArray[Any]) -> None:
+        pointers = [x.__array_interface__["data"][0] for x in arrays]
+        self._call(*pointers, numbers.__array_interface__["data"][0], arrays[0].size)
+
+
+_lock = threading.Lock()
+
+
+def kernel(program: Program, dtype: np.dtype[Any]) -> Kernel:
+    """The compiled program for float32 or float64."""
+    with _lock:
+        return _kernel(program, "float" if dtype.char == "f" else "double")
+
+
+_kernel = cache(Kernel)
 
 
 @cache
-def kernel(program: Program) -> Kernel:
-    """The compiled program, for float32 and float64: ``kernel(p, g, *slots, numbers)``."""
-    import numba
+def _llvm() -> Any:
+    import llvmlite.binding as llvm
 
-    text = source(program)
-    path = _kept(text)
-    scope: dict[str, Any] = {"np": np, "__name__": __name__}  # a name numba finds again
-    exec(compile(text, path or "<kernel>", "exec"), scope)  # the text made just above
-    decorate = numba.njit(
-        nogil=True, error_model="numpy", fastmath=_FASTMATH, cache=path is not None
-    )
-    compiled: Kernel = decorate(scope["kernel"])
-    return compiled
-
-
-def _kept(text: str) -> str | None:
-    """A file with this text, which numba needs to keep the machine code beside it."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    path = Path(root, "raysearch", f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:16]}.py")
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-                file.write(text)
-            os.replace(file.name, path)
-    except OSError:  # read-only or no home: compile again in every process
-        return None
-    return str(path)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm

@@ -24,7 +24,7 @@ from .trace import Program, signature, trace
 from .tree import Array
 
 TILE = 65536  # elements; large enough to hide the calls, small enough for the cache
-COMPILE_FROM = 65536  # elements in one array; below, numpy is about as fast
+COMPILE_FROM = 32768  # elements in one array; below, compiling hardly pays
 SPLIT_FROM = 524288  # elements in one array; below, one thread is faster than several
 
 Formula = Callable[..., tuple[Any, ...]]
@@ -161,7 +161,7 @@ def _run_piece(program: Program, arrays: list[NDArray[Any]], numbers: list[float
     def part(first: int, last: int) -> None:
         x = [a[first:last] for a in arrays]
         if compiled.AVAILABLE and size >= COMPILE_FROM:
-            compiled.kernel(program)(*x, values)
+            compiled.kernel(program, values.dtype)(x, values)
         else:
             _run_tiles(program, x, values)
 
@@ -177,6 +177,10 @@ def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, thread_name_prefix="raysearch-optim")
 
 
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 _num_threads: int | None = None
 
 
@@ -189,7 +193,9 @@ def get_num_threads() -> int:
     if _num_threads is not None:
         return _num_threads
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdigit() and int(told) > 0 else len(os.sched_getaffinity(0))
+    if told.isdigit() and int(told) > 0:
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def set_num_threads(threads: int) -> None:

@@ -1,16 +1,16 @@
-"""From a formula to a program: how one text serves numpy, numba, torch and cupy.
+"""From a formula to a program: how one text serves numpy, LLVM, torch and cupy.
 
 A rule's formula is a plain function of the parameter p, its gradient g, its slots (arrays
 like p) and its options (numbers), built from + - * / ** and the functions `sqrt`, `abs`,
 `sign`, `maximum`, `minimum` of this module. Torch and cupy run it as it stands. For numpy
-and numba it is called once with symbols: what it computes is written down as a `Program`
+and LLVM it is called once with symbols: what it computes is written down as a `Program`
 
     numbers   operations among options alone, done once per step in double precision
     arrays    operations on arrays, each ``target = op(a, b)`` among registers, with
               every value in a register that is free by then
 
-so that numpy can work in place on tiles that stay in the cache, and numba can fuse it
-into a single pass. Options that are exactly zero drop out of the program.
+so that numpy can work in place on tiles that stay in the cache, and LLVM can fuse it into
+a single pass. Options that are exactly zero drop out of the program.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class Symbol:
         return _apply("divide", other, self)
 
     def __pow__(self, other: Any) -> Any:
+        if self.is_array:
+            raise TypeError("a formula has powers of options only; write x * x, or sqrt(x)")
         return _apply("power", self, other)
 
     def __rpow__(self, other: Any) -> Any:

@@ -99,6 +99,8 @@ def _like(g: Any, p: Array, name: str) -> Array:
         )
     if g.dtype != p.dtype:
         raise UsageError(f"{where}: expected the dtype of {name}, {p.dtype}, found {g.dtype}")
+    if isinstance(g, np.ndarray) and np.may_share_memory(g, p):
+        return g.copy()  # or it would change while it is read
     return g
 
 
