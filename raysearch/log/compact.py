@@ -26,7 +26,9 @@ def compact(reader: Reader) -> None:
         if isinstance(own[0], ArrowPart):
             schema = unify(part.schema for part in own if part.schema is not None)
             _compact(reader, session, schema, group)
-    for name in leftovers(reader.storage):
+    # Segments of no session's Parquet are empty, or were never acknowledged.
+    done = [part.name for part in parts if isinstance(part, ArrowPart)]
+    for name in [*done, *leftovers(reader.storage)]:
         reader.storage.remove(name)
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -87,7 +88,8 @@ class LocalStorage(Storage):
             os.close(descriptor)
 
     def remove(self, name: str) -> None:
-        (self.root / name).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.root / name)
 
     def prepare(self) -> None:
         self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -104,15 +106,21 @@ class LocalStorage(Storage):
                 f"study {self.place}: is being written to by {self.holder() or 'another driver'}; "
                 "wait for it or end it, or use another study"
             ) from None
-        os.ftruncate(descriptor, 0)
         mine = json.dumps(lease.mine()).encode()
-        os.pwrite(descriptor, mine, 0)
-        self._clear()
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, mine, 0)
+            self._clear()
+        except BaseException:
+            os.close(descriptor)
+            raise
 
         def release() -> None:
-            if os.pread(descriptor, len(mine) + 1, 0) == mine:  # nobody has taken over
-                os.ftruncate(descriptor, 0)
-            os.close(descriptor)
+            try:
+                if os.pread(descriptor, len(mine) + 1, 0) == mine:  # nobody has taken over
+                    os.ftruncate(descriptor, 0)
+            finally:
+                os.close(descriptor)
 
         return release
 
@@ -130,7 +138,7 @@ class LocalStorage(Storage):
         for folder in ("", "sessions", "log"):
             for entry in os.listdir(self._folder(folder)):
                 if entry.startswith(_TEMPORARY):
-                    (self.root / folder / entry).unlink()
+                    os.unlink(self.root / folder / entry)
 
     def _temporary(self, name: str) -> str:
         folder, slash, _ = name.rpartition("/")

@@ -153,6 +153,10 @@ class Reader:
 
         A driver may go on writing meanwhile: every row that was there at the start comes.
         """
+        with storing(self.storage, "reading"):
+            yield from self._patiently(names)
+
+    def _patiently(self, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
         schema: pa.Schema | None = None
         done = 0  # rows given; a part may be replaced by its compacted form between two tries
         for attempt in range(_TRIES):

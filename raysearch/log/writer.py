@@ -6,6 +6,7 @@ import json
 import platform
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -220,7 +221,8 @@ class StudyLog:
                 self._dead = "is closed"
                 self._seal()
         finally:
-            release()
+            with suppress(OSError, pa.ArrowException):  # a lease that stays is seen to be dead
+                release()
 
     def _seal(self) -> None:
         try:
@@ -291,13 +293,10 @@ class _Segment:
         """Mark the end for other readers, if that works, and free the file."""
         if self._file is None:
             return
-        try:
+        with suppress(OSError):  # the closing record says where the rows end
             if self._begun and not self._file.broken:
                 self._file.append(END)
-        except OSError:
-            pass  # the closing record says where the rows end
-        finally:
-            self._file.close()
+        self._file.close()
 
 
 def _check_place(storage: Storage) -> None:
