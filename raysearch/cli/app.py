@@ -90,6 +90,8 @@ def _report(error: BaseException, manners: console.Manners) -> int:
     elif code == BUG:
         console.complain("internal error", f"{type(error).__name__}: {error}")
         click.echo("This is a bug in raysearch; --debug shows where it is.", err=True)
+    elif isinstance(error, errors.StudyStorage) and error.strerror:
+        console.complain("error", error.strerror)  # without the number, which it names itself
     else:
         console.complain("error", str(error))
     return code

@@ -41,19 +41,21 @@ def command(
 
     FILE is the experiment that the study belongs to, with its objective as it is now.
     """
-    from ..search import retry
-    from .experiment import load
-
     if failed == bool(states):
         raise click.UsageError("give either --failed, or --state for each state to retry")
-    experiment = load(file)
-    where = place(experiment, study, fresh=False)
-    settings = {
-        **{k: v for k, v in experiment.settings.items() if k in signature(retry).parameters},
-        **{k: v for k, v in flags.items() if v is not None},
-        "study": where,
-        "states": states or _FAILURES,
-    }
     with watching(no_progress) as show:
-        result = retry(experiment.objective, **{**settings, "progress": show})
+        from ..search import retry
+        from .experiment import load
+
+        experiment = load(file)
+        where = place(experiment, study, fresh=False)
+        settings = {
+            **{k: v for k, v in experiment.settings.items() if k in signature(retry).parameters},
+            **{k: v for k, v in flags.items() if v is not None},
+            "study": where,
+            "states": states or _FAILURES,
+            "space": experiment.space,
+            "progress": show,
+        }
+        result = retry(experiment.objective, **settings)
     conclude(context, result, where, as_json)

@@ -113,28 +113,28 @@ def command(
     FILE (.py or .toml) defines objective and space, and if it likes strategy and settings.
     Flags win over RAYSEARCH_RUN_... variables, and these over the file's settings.
     """
-    from ..search import search
-    from .experiment import load
-
-    experiment = load(file)
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = {
-        **experiment.settings,
-        **given,
-        "study": place(experiment, study, fresh),
-        **({"resume": "changed"} if allow_change else {}),
-    }
-    chosen = choose(experiment, strategy, sets)
     with watching(no_progress) as show:
-        result = search(
-            experiment.objective, experiment.space, chosen, **{**settings, "progress": show}
-        )
-    conclude(context, result, settings["study"], as_json)
+        from ..search import search
+        from .experiment import load
+
+        experiment = load(file)
+        given = {name: value for name, value in flags.items() if value is not None}
+        where = place(experiment, study, fresh)
+        settings = {
+            **experiment.settings,
+            **given,
+            **({"resume": "changed"} if allow_change else {}),
+            "study": where,
+            "progress": show,
+        }
+        chosen = choose(experiment, strategy, sets)
+        result = search(experiment.objective, experiment.space, chosen, **settings)
+    conclude(context, result, where, as_json)
 
 
 @contextmanager
 def watching(no_progress: bool) -> Iterator[Callable[[Progress], None] | Literal[False]]:
-    """What `raysearch.search` shall tell about its progress."""
+    """What `raysearch.search` shall tell about its progress; shown before anything slow."""
     if no_progress or click.get_current_context().obj.quiet:
         yield False
         return

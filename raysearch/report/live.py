@@ -144,11 +144,14 @@ class _Terminal(_View):
         self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
         self._region = Region(console=self._console, auto_refresh=False, vertical_overflow="crop")
         self._region.start()
+        self._region.update("starting", refresh=True)
+        self._started = False
         self._due = clock()
 
     def update(self, progress: Progress, *, last: bool = False) -> None:
         if last or self.clock() >= self._due:
             self._due = self.clock() + _REDRAW
+            self._started = True
             self._region.update(self._draw(progress), refresh=True)
 
     def _draw(self, progress: Progress) -> Any:
@@ -169,6 +172,8 @@ class _Terminal(_View):
         self._console.print(clean(text), soft_wrap=True)
 
     def close(self) -> None:
+        if not self._started:
+            self._region.update("", refresh=True)
         self._region.stop()
 
 

@@ -102,8 +102,8 @@ def test_strategy_options_come_from_set() -> None:
         (["--strategy", "rondom"], 2, "random"),
         (["--strategy", "grid", "--set", "level=2"], 2, "levels"),
         (["--set", "levels=2"], 2, "--strategy"),
-        (["--metric", "loss", "--max-failures", "3"], 3, "accuracy"),
-        (["--study", "exp_studies.py"], 73, "exp_studies.py"),
+        (["--metric", "loss", "--max-failures", "3"], 3, "first 3 trials all failed"),
+        (["--study", "exp_studies.py"], 74, "exp_studies.py"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_code(args: list[str], code: int, message: str) -> None:
