@@ -2,7 +2,8 @@
 
 To add one: write its file, and its line in STRATEGIES. The command line's choices and
 options, the description in a study, the README's table and all conformance tests follow.
-Other packages add theirs by an entry point of the group "raysearch.strategies".
+Other packages add theirs by an entry point of the group "raysearch.strategies". The names
+can be listed without importing numpy, as the command line's help does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..space.names import nearest
 
 if TYPE_CHECKING:
     from .base import AnyStrategy
@@ -58,6 +58,8 @@ def get(name: str) -> type[AnyStrategy]:
         module, cls = STRATEGIES[name].split(":")
         return typing.cast("type[AnyStrategy]", getattr(import_module(f".{module}", __name__), cls))
     if name not in _plugins():
+        from ..space.names import nearest
+
         raise UsageError(
             f"strategy: expected one of {names()}, found {name!r}; {nearest(name, names())}"
         )
@@ -138,6 +140,8 @@ def _options(cls: type[AnyStrategy]) -> list[Field[Any]]:
 
 
 def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    from ..space.names import nearest
+
     known = [f.name for f in _options(get(name))]
     for option in options:
         if option not in known:

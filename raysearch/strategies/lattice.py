@@ -74,7 +74,7 @@ def nth_of(parameter: Parameter, index: Ints) -> NDArray[Any]:
         return index
     assert isinstance(parameter, (Float, Int))
     step = 1 if parameter.step is None else parameter.step
-    return np.minimum(parameter.low + index * step, parameter.high)
+    return np.asarray(np.minimum(parameter.low + index * step, parameter.high))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ Where a finite space is nearly used up, `explore` and `settle` list what is left
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -107,10 +108,10 @@ def explore(
     """
     x, tired = np.empty((0, space.dim)), known.scanned != DRAWING
     if not tired:
-        limit = _HOPELESS if coding(space).continuous else _PATIENCE
+        limit = _HOPELESS if math.isinf(space.size) else _PATIENCE
         x, known, cursor, tired = sift(space, known, cursor, n, candidates, limit)
     if tired:
-        if coding(space).continuous:
+        if math.isinf(space.size):
             raise hopeless(space)
         every = _lattice(space)
         rest, known, scanned = listed(space, known, max(known.scanned, 0), n - len(x), every, seed)

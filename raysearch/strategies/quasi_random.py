@@ -6,7 +6,7 @@ evenness and makes different seeds different.
 
 sobol   digital net in base 2, best where points number powers of 2; up to 21,201 parameters
         Sobol' (1967); scrambling: Matousek (1998), "On the L2-discrepancy for anchored boxes"
-halton  radical inverses in the first d primes, digits permuted; any number of parameters
+halton  radical inverses in the first d primes, digits permuted; for few parameters
         Halton (1960); scrambling: Owen (2017), "A randomized Halton algorithm in R"
 """
 
@@ -28,13 +28,14 @@ from .options import check_choice
 from .sequence import Sequence, SequenceState
 
 _BLOCK = 256  # points made together; a power of 2
+_KEPT = 2**20  # numbers that are kept, at most, of each sequence in use
 
 
 @dataclass(frozen=True)
 class QuasiRandom(Sequence):
     """Evenly spread points (scrambled Sobol or Halton); the better random search.
 
-    method  sobol, or halton (for more than 21,201 parameters)
+    method  sobol or halton
 
     Raises UsageError if the method is unknown, SpaceError if there are too many parameters.
 
@@ -55,7 +56,7 @@ class QuasiRandom(Sequence):
         if self.method == "sobol" and space.dim > qmc.Sobol.MAXDIM:
             raise SpaceError(
                 f"QuasiRandom(method='sobol'): expected at most {qmc.Sobol.MAXDIM} parameters, "
-                f"found {space.dim}; use method='halton'"
+                f"found {space.dim}; use RandomSearch()"
             )
         return super().init(space, seed)
 
@@ -73,34 +74,38 @@ class QuasiRandom(Sequence):
 
 
 class _Blocks:
-    """The sequence, made block by block, of which the latest is kept.
+    """The sequence, made block by block, of which the latest are kept.
 
     scipy's generators count on by themselves; here they only serve as a function of the
     block's number, as the generator is wound to where it is wanted.
     """
 
-    def __init__(self, make: Callable[[], qmc.QMCEngine]) -> None:
+    def __init__(self, make: Callable[[], qmc.QMCEngine], keep: int) -> None:
         self._engine = make()
         self._next = 0  # block that the generator makes next
-        self._latest = np.empty((0, 0))
+        self._keep = keep
+        self._latest: dict[int, Floats] = {}
         self._lock = threading.Lock()
 
     def get(self, block: int) -> Floats:
         """Points (_BLOCK, d), not to be written to."""
         with self._lock:
-            if block != self._next - 1:
+            if block not in self._latest:
                 if block < self._next:
                     self._engine.reset()
                     self._next = 0
                 if block > self._next:
                     self._engine.fast_forward((block - self._next) * _BLOCK)
-                self._latest = self._engine.random(_BLOCK)
+                if len(self._latest) == self._keep:
+                    del self._latest[min(self._latest)]
+                self._latest[block] = self._engine.random(_BLOCK)
                 self._next = block + 1
-            return self._latest
+            return self._latest[block]
 
 
 def _sobol(dim: int, seed: int) -> qmc.QMCEngine:
-    return qmc.Sobol(dim, scramble=True, bits=53, rng=seed)
+    # 32 bits: 2**32 points; with more, scipy's fast_forward fails
+    return qmc.Sobol(dim, scramble=True, bits=32, rng=seed)
 
 
 def _halton(dim: int, seed: int) -> qmc.QMCEngine:
@@ -112,4 +117,5 @@ _ENGINES = {"sobol": _sobol, "halton": _halton}
 
 @lru_cache(maxsize=4)
 def _blocks(method: str, dim: int, seed: int) -> _Blocks:
-    return _Blocks(lambda: _ENGINES[method](dim, seed))
+    keep = max(2, _KEPT // (_BLOCK * dim))
+    return _Blocks(lambda: _ENGINES[method](dim, seed), keep)
