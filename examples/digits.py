@@ -12,8 +12,8 @@ space = rs.Space(
     {
         "lr": rs.Float(1e-3, 1.0, log=True, default=0.01),
         "batch_size": rs.Choice([16, 32, 64, 128, 256], ordered=True),
-        "hidden": rs.Int(16, 256, log=True),
-        "dropout": rs.Float(0.0, 0.5, step=0.1),
+        "hidden": rs.Int(16, 256, log=True, default=64),
+        "dropout": rs.Float(0.0, 0.5, step=0.1, default=0.2),
         "momentum": rs.Float(0.0, 0.99, default=0.9),
     }
 )
