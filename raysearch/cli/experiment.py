@@ -86,7 +86,7 @@ def _from_python(path: Path) -> Experiment:
     return Experiment(
         path,
         _attribute(module, "objective", path.name),
-        _attribute(module, "space", path.name),
+        _space(_attribute(module, "space", path.name), path.name),
         getattr(module, "strategy", None),
         _settings(settings, path.name),
     )
@@ -144,8 +144,6 @@ def _attribute(module: ModuleType, name: str, where: str) -> Any:
 
 
 def _from_toml(path: Path) -> Experiment:
-    from ..space import Space
-
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -161,14 +159,10 @@ def _from_toml(path: Path) -> Experiment:
         name: _parameter(description, f"{path.name}: space.{name}")
         for name, description in content["space"].items()
     }
-    try:
-        space = Space(parameters)
-    except SpaceError as error:
-        raise ExperimentError(f"{path.name}: {error}") from None
     return Experiment(
         path,
         _objective(content["objective"], path),
-        space,
+        _space(parameters, path.name),
         _strategy(content.get("strategy"), f"{path.name}: strategy"),
         _settings(content.get("settings", {}), path.name),
     )
@@ -227,6 +221,18 @@ def _strategy(description: Any, where: str) -> AnyStrategy | None:
 
 
 # --- both ---------------------------------------------------------------------------------
+
+
+def _space(space: Any, where: str) -> Space:
+    """The space, or that of a mapping from names to parameters."""
+    from ..space import Space
+
+    if isinstance(space, Space):
+        return space
+    try:
+        return Space(space)
+    except SpaceError as error:
+        raise ExperimentError(f"{where}: {error}") from None
 
 
 def _settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:

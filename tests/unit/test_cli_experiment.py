@@ -136,6 +136,7 @@ def test_mistakes_are_named_with_their_place(
         ("def objective(config): return 0", "define 'space'"),
         (PYTHON + "settings = {'trails': 3}", "settings.*trails.*'trials'"),
         (PYTHON + "settings = 3", "expected a dict, found 3"),
+        (PYTHON + "space = {}", "space: expected a mapping"),
         ("1 / 0", "line 1.*1 / 0\n.*ZeroDivisionError"),
         ("def f(:", "SyntaxError"),
         ("import sys\nsys.exit(3)", "SystemExit: 3"),
