@@ -29,7 +29,6 @@ from .resume import failed_trials, first_number, fold, stored_history
 from .rng import check_seed
 from .space import Parameter, Space
 from .strategies.base import ANY_NUMBER, AnyStrategy, Strategy
-from .strategies.quasi_random import QuasiRandom
 from .study import Study
 from .trial import STATES
 
@@ -105,7 +104,7 @@ def search(
     """
     begin = time.time_ns()
     space = space if isinstance(space, Space) else Space(space)
-    strategy = QuasiRandom() if strategy is None else strategy
+    strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = _objectives(metric, mode)
     _check_strategy(strategy, objectives)
     _check_counts(trials=trials, concurrency=concurrency, max_failures=max_failures)
