@@ -210,6 +210,14 @@ def test_annealing_accepts_worse_points_when_hot_and_hardly_when_cold():
     assert share(98) == 0
 
 
+@pytest.mark.parametrize("search", [LocalSearch(chains=1), SimulatedAnnealing(chains=1)])
+def test_a_failure_never_wins(search):
+    state, batch = search.ask(search.init(SQUARE, 0), 4)
+    state = search.tell(state, batch, outcomes(math.nan, 1.0, math.nan, math.inf))
+    assert np.array_equal(state.m[0], batch.x[1])
+    assert state.f[0] == 1.0
+
+
 def test_annealing_is_heated_up_at_its_best_point():
     search = SimulatedAnnealing(chains=1, period=3)
     state, batch = search.ask(search.init(SQUARE, 0), 3)

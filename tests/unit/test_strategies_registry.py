@@ -97,7 +97,7 @@ def test_an_unregistered_strategy_has_no_json():
 def test_options_as_texts():
     assert build("local", {"chains": "4", "step": "0.1"}) == LocalSearch(chains=4, step=0.1)
     assert build("grid", {"levels": '{"x": 2}'}) == GridSearch({"x": 2})
-    with pytest.raises(UsageError, match="option chains: .*found 'many'"):
+    with pytest.raises(UsageError, match=r"option chains: .*found 'many'"):
         build("local", {"chains": "many"})
     with pytest.raises(UsageError, match="found 'chain'; did you mean 'chains'"):
         build("local", {"chain": "4"})
