@@ -34,7 +34,8 @@ def headline(p: Progress) -> str:
 
 def pace(p: Progress) -> str:
     """How long it has taken, and how long it will: "1m12s, ~52s left"."""
-    left = "" if p.left is None or p.left < 1 else f", ~{duration(p.left)} left"
+    soon = p.left is None or p.left < 1 or not p.running
+    left = "" if soon else f", ~{duration(p.left or 0)} left"
     return f"{duration(p.elapsed)}{left}"
 
 

@@ -23,7 +23,8 @@ from raysearch import Choice, Float, Space
 def objective(config):
     if config["opt"] == "=bad":
         raise ValueError("boom \\x1b[2J")
-    return {"accuracy": 1 - abs(config["lr"] - 0.3), "note": "=cmd"}
+    first = "=+-@\\t\\r\\0"[int(7 * config["lr"])]
+    return {"accuracy": 1 - abs(config["lr"] - 0.3), "note": first + "cmd"}
 
 space = Space({"lr": Float(0, 1), "opt": Choice(["=bad", "sgd", "adam", "adagrad"])})
 settings = {"metric": "accuracy", "mode": "max", "address": "inline", "trials": 12}
@@ -208,12 +209,21 @@ def test_exported_tables_are_the_studys_trials() -> None:
 
 
 def test_no_exported_text_is_a_formula() -> None:
-    run("--study", "a", "--trials", "4")
+    run("--study", "a", "--trials", "64")
 
     result = raysearch("export", "a", "-f", "csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
 
-    assert {row["metrics.note"] for row in rows} <= {"'=cmd", ""}
+    assert {row["metrics.note"][:2] for row in rows} == {
+        "",
+        "'=",
+        "'+",
+        "'-",
+        "'@",
+        "'\t",
+        "'\r",
+        "'\0",
+    }
     assert all(row["config.opt"] != "=bad" for row in rows)
     assert all(float(row["config.lr"]) >= 0 for row in rows)
 
