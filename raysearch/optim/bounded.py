@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .descent import Descent, LineSearchSolver
 from .machine import Floats, State, Steps
@@ -44,7 +45,7 @@ class LBFGSB(LineSearchSolver):
     upper: Floats
     pairs: int = 15
 
-    def init(self, x0: Floats) -> State[Descent]:
+    def init(self, x0: ArrayLike) -> State[Descent]:
         """The state before the first evaluation, at x0 (n,) within the bounds."""
         state = super().init(x0)
         check_bounds(state.x0, self.lower, self.upper)
@@ -62,8 +63,7 @@ class LBFGSB(LineSearchSolver):
 
     def longest(self, at: Descent, p: Floats) -> float:
         """The length at which the first bound is met, at least 1."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            room = np.where(p > 0, (self.upper - at.x) / p, (self.lower - at.x) / p)
+        room = np.where(p > 0, (self.upper - at.x) / p, (self.lower - at.x) / p)
         return max(1.0, float(np.min(room[p != 0], initial=np.inf)))
 
     def first_length(self, at: Descent, slope: float) -> float:
@@ -94,8 +94,7 @@ def cauchy_point(
 ) -> tuple[Floats, Floats]:
     """The model's first minimiser along P(x - t g), and c = W^T of the way there: alg. CP."""
     theta, w, m = model
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(g < 0, (x - upper) / g, np.where(g > 0, (x - lower) / g, np.inf))  # (4.1)
+    t = np.where(g < 0, (x - upper) / g, np.where(g > 0, (x - lower) / g, np.inf))  # (4.1)
     d = np.where(t > 0, -g, 0.0)
     p, c = w.T @ d, np.zeros(w.shape[1])
     slope = -float(d @ d)
@@ -135,13 +134,12 @@ def subspace_minimiser(
     wf = w[free]
     r = (g + theta * (corner - x) - w @ (m @ c))[free]  # (5.4)
     v = m @ (wf.T @ r)
-    v = np.linalg.solve(np.eye(len(m)) - m @ (wf.T @ wf) / theta, v)
-    step = -r / theta - wf @ v / theta**2  # (5.11)
+    v = np.asarray(np.linalg.solve(np.eye(len(m)) - m @ (wf.T @ wf) / theta, v), dtype=np.float64)
+    step: Floats = -r / theta - wf @ v / theta**2  # (5.11)
     target = corner.copy()
     target[free] = np.clip(corner[free] + step, lower[free], upper[free])
     if (target - x) @ g < 0:
         return target
-    with np.errstate(divide="ignore", invalid="ignore"):
-        room = np.where(step > 0, upper[free] - corner[free], lower[free] - corner[free]) / step
+    room = np.where(step > 0, upper[free] - corner[free], lower[free] - corner[free]) / step
     target[free] = corner[free] + min(1.0, np.min(room[step != 0], initial=1.0)) * step
     return target

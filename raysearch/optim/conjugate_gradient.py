@@ -43,8 +43,9 @@ class ConjugateGradient(LineSearchSolver):
         length = np.linalg.norm(p)
         previous = at.memory[0] if at.memory else -at.jac
         stretch = np.linalg.norm(previous) / length  # back to the direction's own length
-        beta = (y - 2 * p * (y @ y) / py) @ new.jac / py / stretch
-        lowest = -1 / (np.linalg.norm(previous) * min(self.eta, float(np.linalg.norm(at.jac))))
+        beta = float((y - 2 * p * (y @ y) / py) @ new.jac / py / stretch)
+        norm = float(np.linalg.norm(previous))
+        lowest = -1 / (norm * min(self.eta, float(np.linalg.norm(at.jac))))
         return (-new.jac + max(beta, lowest) * previous,)
 
     def first_length(self, at: Descent, slope: float) -> float:

@@ -35,8 +35,8 @@ def step_sizes(x: Floats, scheme: Scheme, typical: Floats | None = None) -> Floa
     if scheme not in STEPS:
         raise UsageError(f"scheme: expected one of {list(STEPS)}, found {scheme!r}")
     typical = np.ones_like(x) if typical is None else np.where(typical == 0, 1.0, abs(typical))
-    size = np.where(x == 0, typical, np.maximum(abs(x), 1e-6 * typical))
-    return STEPS[scheme] * size
+    size: Floats = np.where(x == 0, typical, np.maximum(abs(x), 1e-6 * typical))
+    return np.asarray(STEPS[scheme] * size)
 
 
 def jacobian(

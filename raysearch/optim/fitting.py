@@ -75,12 +75,11 @@ class LeastSquaresSolver(Solver[Fit]):
 
     def cost(self, r: Floats) -> float:
         """Half the sum of squares, or of the losses; inf where residuals are not finite."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.loss == "linear":
-                cost = 0.5 * float(r @ r)
-            else:
-                rho, _, _ = LOSSES[self.loss]((r / self.loss_scale) ** 2)
-                cost = 0.5 * self.loss_scale**2 * float(rho.sum())
+        if self.loss == "linear":
+            cost = 0.5 * float(r @ r)
+        else:
+            rho, _, _ = LOSSES[self.loss]((r / self.loss_scale) ** 2)
+            cost = 0.5 * self.loss_scale**2 * float(rho.sum())
         return cost if np.isfinite(cost) else np.inf
 
     def weighted(self, at: Fit) -> tuple[Floats, Floats]:
@@ -98,10 +97,11 @@ class LeastSquaresSolver(Solver[Fit]):
             return replace(at, status=Status.NOT_FINITE)
         j, r = self.weighted(at)
         size = np.linalg.norm(r)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cosine = np.abs(j.T @ r) / (column_norms(j) * size)
+        cosine = np.abs(j.T @ r) / (column_norms(j) * size)
         cosine = np.where(self.free(at, j.T @ r), cosine, 0.0)
-        return at if np.nanmax(cosine, initial=0.0) > self.gtol else replace(at, status=Status.GRADIENT)
+        if np.nanmax(cosine, initial=0.0) <= self.gtol:
+            return replace(at, status=Status.GRADIENT)
+        return at
 
     def free(self, at: Fit, g: Floats) -> Any:
         """Which parameters (n,) are not held at a bound by the gradient g."""

@@ -14,7 +14,7 @@ from . import derivatives
 from .fitting import LeastSquaresSolver
 from .gauss_newton import GaussNewton
 from .levenberg_marquardt import LevenbergMarquardt
-from .machine import as_point, with_options
+from .machine import Request, as_point, run, with_options
 from .problem import as_bounds, expect_shape
 from .result import LeastSquaresResult, Status
 
@@ -128,17 +128,17 @@ class _Residuals:
         callback: Callable[[LeastSquaresResult], Any] | None,
     ) -> LeastSquaresResult:
         """Solve from x, calling the functions wherever the solver asks."""
-        state = solver.init(x)
-        while (request := solver.ask(state)) is not None:
-            before = state.at
-            fun = self.value(request.x) if "fun" in request.wants else None
-            jac = self.jacobian(request.x) if "jac" in request.wants else None
-            state = solver.tell(state, fun=fun, jac=jac)
-            if callback is not None and state.at is not before:
-                if callback(self._counted(solver.result(state))) is True:
-                    stopped = self._counted(solver.result(state))
-                    return replace(stopped, status=int(Status.STOPPED))
-        return self._counted(solver.result(state))
+
+        def stop(state: Any) -> bool:
+            return callback is not None and callback(self._counted(solver.result(state))) is True
+
+        state, stopped = run(solver, x, self._evaluate, stop)
+        result = self._counted(solver.result(state))
+        return replace(result, status=int(Status.STOPPED)) if stopped else result
+
+    def _evaluate(self, request: Request) -> dict[str, Any]:
+        known = {"fun": self.value, "jac": self.jacobian}
+        return {want: known[want](request.x) for want in request.wants}
 
     def _counted(self, result: LeastSquaresResult) -> LeastSquaresResult:
         return replace(result, nfev=self.nfev, njev=self.njev)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .fitting import EPS, Fit, LeastSquaresSolver, Model, column_norms
 from .machine import Floats, Request, State, Steps
@@ -50,7 +51,7 @@ class LevenbergMarquardt(LeastSquaresSolver):
     lower: Floats | None = None
     upper: Floats | None = None
 
-    def init(self, x0: Any) -> State[Fit]:
+    def init(self, x0: ArrayLike) -> State[Fit]:
         """The state before the first evaluation, at x0 (n,) within the bounds."""
         state = super().init(x0)
         check_bounds(state.x0, *self._bounds(state.x0.size))

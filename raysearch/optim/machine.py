@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
@@ -184,6 +184,22 @@ class Solver(ABC, Generic[P]):
             for answer in state.told:
                 request = steps.send(answer)
         return steps, request
+
+
+def run(
+    solver: Solver[P],
+    x0: Floats,
+    evaluate: Callable[[Request], dict[str, Any]],
+    stop: Callable[[State[P]], bool],
+) -> tuple[State[P], bool]:
+    """Solve from x0, asking `stop` after each iteration; the last state, and if it stopped."""
+    state = solver.init(x0)
+    while (request := solver.ask(state)) is not None:
+        before = state.at
+        state = solver.tell(state, **evaluate(request))
+        if state.at is not before and stop(state):
+            return state, True
+    return state, False
 
 
 def as_point(x0: ArrayLike) -> Floats:

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from . import derivatives
 from .bounded import LBFGSB
 from .conjugate_gradient import ConjugateGradient
-from .machine import Request, as_point, with_options
+from .machine import Request, as_point, run, with_options
 from .minimizer import AnyMinimizer, Minimizer
 from .newton import Newton, NewtonCG
 from .problem import as_bounds, expect_shape
@@ -130,18 +130,16 @@ class _Functions:
         self, solver: AnyMinimizer, x: Floats, callback: Callable[[Result], Any] | None
     ) -> Result:
         """Solve from x, calling the functions wherever the solver asks."""
-        state = solver.init(x)
-        status = None
-        while (request := solver.ask(state)) is not None:
-            answer = {want: getattr(self, f"_{want}")(request) for want in request.wants}
-            before = state.at
-            state = solver.tell(state, **answer)
-            if callback is not None and state.at is not before:
-                if callback(self._counted(solver.result(state))) is True:
-                    status = int(Status.STOPPED)
-                    break
+
+        def stop(state: Any) -> bool:
+            return callback is not None and callback(self._counted(solver.result(state))) is True
+
+        state, stopped = run(solver, x, self._evaluate, stop)
         result = self._counted(solver.result(state))
-        return result if status is None else replace(result, status=status)
+        return replace(result, status=int(Status.STOPPED)) if stopped else result
+
+    def _evaluate(self, request: Request) -> dict[str, Any]:
+        return {want: getattr(self, f"_{want}")(request) for want in request.wants}
 
     def _counted(self, result: Result) -> Result:
         calls = self.calls

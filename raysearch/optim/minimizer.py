@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .machine import Floats, Iterate, Request, Solver, State
+from .machine import Floats, Iterate, Solver, State
 from .result import Result
 
 

@@ -117,4 +117,4 @@ def to_border(p: Floats, d: Floats, radius: float) -> float:
     """The a >= 0 with norm(p + a d) = radius."""
     dd, pd, gap = float(d @ d), float(p @ d), radius**2 - float(p @ p)
     root = np.sqrt(max(pd**2 + dd * gap, 0.0))
-    return gap / (pd + root) if pd > 0 else (root - pd) / dd
+    return float(gap / (pd + root) if pd > 0 else (root - pd) / dd)

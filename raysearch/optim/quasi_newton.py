@@ -58,7 +58,10 @@ class LBFGS(LineSearchSolver):
 
     def direction(self, at: Descent) -> Steps[Floats]:
         yield from ()
-        return -two_loops(*at.memory, at.jac) if at.memory else -at.jac
+        if not at.memory:
+            return -at.jac
+        s, y = at.memory
+        return -two_loops(s, y, at.jac)
 
     def learn(self, at: Descent, new: Descent) -> tuple[Floats, ...]:
         return remember(at, new, self.pairs)

@@ -160,8 +160,8 @@ def minimise_parabolas(w: Floats, c: Floats, radius: float) -> Floats:
         slope = float(z**2 @ (1 / (w - w[0] + mu))) / norm**2
         mu += (norm - radius) / radius / slope
         if not low < mu < high:
-            mu = np.sqrt(low * high) if low > 0 else high / 1e3
-    return -c / (w - w[0] + mu)
+            mu = float(np.sqrt(low * high)) if low > 0 else high / 1e3
+    return np.asarray(-c / (w - w[0] + mu))
 
 
 @dataclass(frozen=True, kw_only=True)
