@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -49,7 +50,7 @@ class Monitor:
         self._history: list[float] = []
         self._busy = 0.0  # seconds that trials of this session took
         self._available = 0.0  # seconds that slots were there
-        self._start = self._last = time.monotonic()
+        self._start = self._last = math.nan  # of the first and the latest round
         self._failed_before = len(study) - study.counts.get("complete", 0)
         self._known["resumed"] = len(study)
         if len(study.objectives.names) == 1 and len(study) > self._failed_before:
@@ -59,6 +60,8 @@ class Monitor:
     def __call__(self, loop: Loop, finished: Sequence[Finished]) -> bool:
         """Take in one round; True if a callback wants the search to end."""
         now = time.monotonic()
+        if math.isnan(self._start):
+            self._start = self._last = now
         self._available += loop.slots * (now - self._last)
         self._last = now
         for record in finished:
@@ -84,16 +87,16 @@ class Monitor:
         if self._best is None or loss[i] < sign * self._best.value:
             config = finished.columns.take(slice(i, i + 1)).configs()[0]
             self._take(int(finished.number[i]), sign * float(loss[i]), config)
+        if self._best is not None:
+            self._history.append(self._best.value)
+            if len(self._history) > _HISTORY:
+                del self._history[1::2]
 
     def _take(self, number: int, value: float, config: Mapping[str, Any]) -> None:
         self._best = Best(number, self._objectives.names[0], value, config)
         self._since = 0
 
     def _progress(self, loop: Loop) -> Progress:
-        if self._best is not None:
-            self._history.append(self._best.value)
-            if len(self._history) > _HISTORY:
-                del self._history[1::2]
         running = sum(map(len, loop.running.values()))
         busy = self._busy + self._running_seconds(loop)
         return Progress(
