@@ -227,6 +227,9 @@ class _Assembler:
         self.outputs = {
             self.array_names.index(name): self.place(value) for name, value in outputs.items()
         }
+        for r, (kind, v) in self.outputs.items():  # an array that becomes another: a copy
+            if kind == "array" and v < len(inputs) and v != r:
+                self.outputs[r] = self.compute("positive", ((kind, v),), True)
 
     def place(self, x: Any) -> tuple[str, int]:
         """Where the value of a symbol or literal is: its kind, and its place among these."""
@@ -268,7 +271,9 @@ class _Assembler:
             """Whether register r may take value v: what it holds is not read after v."""
             if last_use[holder[r]] > v or r == gradient:
                 return False
-            return r >= n or r in serves[v]  # an array only takes steps towards its own result
+            if r >= n or self.outputs[r] == ("array", v):
+                return True
+            return r in serves[v] and last_use[v] < end  # a step towards the array's own result
 
         for v in range(n, end):
             op, args = self.values[v]

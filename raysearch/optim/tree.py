@@ -88,6 +88,8 @@ def gradients(grads: Tree, names: list[str], arrays: list[Array]) -> list[Array]
 
 def _like(g: Any, p: Array, name: str) -> Array:
     where = "grads" + name.removeprefix("params")
+    if isinstance(g, np.generic):  # what numpy makes of arrays without axes
+        g = np.asarray(g)
     g = g.detach() if hasattr(g, "detach") else g
     if isinstance(g, np.ndarray) is not isinstance(p, np.ndarray) or not hasattr(g, "dtype"):
         raise UsageError(

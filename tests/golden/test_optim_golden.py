@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from raysearch import optim
+from raysearch.optim import compiled, fused
 
 with np.load(Path(__file__).with_name("optim.npz")) as _file:
     GOLDEN = {name: _file[name] for name in _file.files}
@@ -31,11 +32,12 @@ def distance(found: np.ndarray, expected: np.ndarray) -> float:
     return float((abs(found - expected).max(axis=1) / abs(expected).max(axis=1)).max())
 
 
-def trajectory(rule: optim.Rule, arrays: list[Any], as_array: Any) -> np.ndarray:
+def trajectory(rule: optim.Rule) -> np.ndarray:
+    arrays = [GOLDEN[f"params{j}"].copy() for j in range(1 if isinstance(rule, optim.Muon) else 2)]
     state = rule.init(arrays)
     kept = []
     for k in range(STEPS):
-        grads = [as_array(GOLDEN[f"grads{i}"][k].astype(np.float64)) for i in range(len(arrays))]
+        grads = [GOLDEN[f"grads{i}"][k].astype(np.float64) for i in range(len(arrays))]
         rule.step(arrays, grads, state)
         if k + 1 in GOLDEN["at"]:
             kept.append(np.concatenate([np.asarray(x).ravel() for x in arrays]))
@@ -51,10 +53,14 @@ def cases() -> list[Any]:
 
 @pytest.mark.parametrize(("i", "rule"), cases())
 def test_the_trajectory_is_that_of_the_reference(i: int, rule: optim.Rule) -> None:
-    arrays = [GOLDEN[f"params{j}"].copy() for j in range(2)]
-    arrays = arrays[:1] if isinstance(rule, optim.Muon) else arrays
-    found = trajectory(rule, arrays, lambda x: x)
-    assert distance(found, GOLDEN[f"rule{i}"]) <= 1e-12
+    assert distance(trajectory(rule), GOLDEN[f"rule{i}"]) <= 1e-12
+
+
+@pytest.mark.skipif(not compiled.AVAILABLE, reason="llvmlite (extra fast) is not installed")
+@pytest.mark.parametrize(("i", "rule"), cases())
+def test_so_it_is_compiled(i: int, rule: optim.Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "COMPILE_FROM", 0)
+    assert distance(trajectory(rule), GOLDEN[f"rule{i}"]) <= 1e-12
 
 
 @pytest.mark.parametrize(
