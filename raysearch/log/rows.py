@@ -48,11 +48,16 @@ class Rows:
         for name in space.parameters:
             _check_name("space", name)
         self.space = space
+        self._schemas: dict[tuple[tuple[str, pa.DataType], ...], pa.Schema] = {}
         self._codecs = {name: _codec(p) for name, p in space.parameters.items()}
 
     def schema(self, metrics: Mapping[str, pa.DataType]) -> pa.Schema:
         """The schema of rows with these metrics."""
-        return make_schema({name: c.type for name, c in self._codecs.items()}, metrics)
+        key = tuple(metrics.items())
+        if key not in self._schemas:
+            config = {name: codec.type for name, codec in self._codecs.items()}
+            self._schemas = {key: make_schema(config, metrics)}  # the last one is enough
+        return self._schemas[key]
 
     def to_batches(
         self, finished: Sequence[Finished], known: Mapping[str, pa.DataType]

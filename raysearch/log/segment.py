@@ -116,10 +116,8 @@ class Segment:
             self._file.seek(offset)
             frame = _read_frame(self._file, offset)
             if frame is not None:
-                expected = last and (last.seq + 1, last.crc)
-                if frame.schema != crc32(self._header) or (
-                    (frame.seq, frame.before) != expected if last else frame.before != 0
-                ):
+                expected = (last.seq + 1, last.crc) if last else (frame.seq, 0)
+                if (frame.seq, frame.before) != expected:
                     raise self._corrupt(offset, "does not follow from what stands before it")
                 yield frame
                 last = frame

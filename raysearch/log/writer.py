@@ -159,21 +159,22 @@ class StudyLog:
             raise StudyStorage(None, f"study {self.place}: {self._dead}")
         if not batches:
             return
-        current = [self._segment.schema] if self._segment else []
-        schema = unify([*current, *(batch.schema for batch in batches)])
-        batches = [fit(batch, schema) for batch in batches]
+        if self._segment is None or any(b.schema != self._segment.schema for b in batches):
+            current = [self._segment.schema] if self._segment else []
+            schema = unify([*current, *(batch.schema for batch in batches)])
+            batches = [fit(batch, schema) for batch in batches]
         batch = batches[0]
         if len(batches) > 1:
             batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
         with storing(self._storage, "recording trials"):
-            segment = self._segment_for(schema)
+            segment = self._segment_for(batch.schema)
             try:
                 segment.append(batch, self._next)
             except OSError:
                 self._check_segment(segment)
                 raise
         self._next += 1
-        self._metrics |= part_of(schema, METRICS)
+        self._metrics = {**self._metrics, **segment.metrics}
         if segment.full:
             self._segment = None
         self._check_fence()
@@ -252,6 +253,7 @@ class _Segment:
         self, storage: Storage, name: str, schema: pa.Schema, about: dict[str, Any], durable: bool
     ) -> None:
         self.schema = schema
+        self.metrics = part_of(schema, METRICS)
         self._marked, self._header = encode_header(schema, about)
         self._storage = storage
         self._name = name

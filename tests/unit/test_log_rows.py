@@ -141,6 +141,19 @@ def test_inactive_parameters_are_null():
     assert batch.column("config.depth").is_null().to_pylist() == sgd
 
 
+def test_points_can_be_found_again_from_rows_where_parameters_are_inactive():
+    space = Space(
+        {
+            "rule": Choice(["sgd", "adam"]),
+            "decay": Float(1e-5, 1e-1, log=True).when(rule="adam"),
+            "steps": Int(1, 100, log=True).when(rule="adam"),
+        }
+    )
+    trials = made_up(space, 40)
+    again = Rows(space).from_batch(Rows(space).to_batch(trials))
+    np.testing.assert_array_equal(space.encode(again.columns), space.encode(trials.columns))
+
+
 def test_integers_are_numbers_and_other_types_conflict():
     rows = Rows(SPACE)
     trials = dataclasses.replace(made_up(SPACE, 2), metrics={"m": objects(1, None)})

@@ -51,13 +51,15 @@ def test_best_is_the_first_complete_trial_with_the_best_metric():
 def test_later_rows_of_a_trial_supersede_earlier_ones():
     again = dataclasses.replace(trials([0.0]), number=np.array([1]))
     study = Study(
-        memory(trials([3, np.nan, 2], states=[COMPLETE, CRASHED, COMPLETE]), again, trials([1], 3))
+        memory(
+            trials([3, np.nan, 2], states=[COMPLETE, CRASHED, COMPLETE]), again, trials([1, 4], 3)
+        )
     )
-    assert len(study) == 4
-    assert study.trials["number"].to_pylist() == [0, 2, 1, 3]
+    assert len(study) == 5
+    assert study.trials["number"].to_pylist() == [0, 2, 1, 3, 4]
     assert study.best.number == 1
     assert study.trial(1).state == "complete"
-    assert study.counts == {"complete": 4}
+    assert study.counts == {"complete": 5}
 
 
 def test_stored_and_in_memory_studies_are_the_same(tmp_path):
