@@ -63,6 +63,13 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
     assert inspect.getdoc(getattr(raysearch, name))
 
 
+@pytest.mark.parametrize("first", ["from raysearch.search import retry", "raysearch.retry", ""])
+def test_search_is_the_function_whatever_is_imported_first(first: str) -> None:
+    """Python would make it the module of that name."""
+    code = f"import raysearch\n{first}\nassert callable(raysearch.search), raysearch.search"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_every_registered_strategy_is_public() -> None:
     names = {where.split(":")[1] for where in STRATEGIES.values()}
     assert names <= set(raysearch.__all__)
