@@ -88,8 +88,8 @@ class LineSearchSolver(Minimizer[Descent]):
     def iterate(self, at: Descent) -> Steps[Descent]:
         p = yield from self.direction(at)
         slope = float(at.jac @ p)
-        if not slope < 0 or not np.isfinite(p).all():
-            return self._afresh(at)
+        if not (slope < 0 and is_finite(p)):
+            p, slope = -at.jac, -float(at.jac @ at.jac)
         first = self.first_length(at, slope)
         far = FAR * max(first, 1.0)
         longest = min(far, self.longest(at, p))
@@ -116,7 +116,8 @@ class LineSearchSolver(Minimizer[Descent]):
             return replace(new, status=Status.UNBOUNDED)
         new = self._judged(replace(new, memory=self.learn(at, new)))
         if new.status == RUNNING and new.stalled >= PATIENCE:
-            return replace(new, status=Status.PRECISION)
+            rounding = -a * slope <= np.sqrt(EPS) * abs(at.fun)
+            return replace(new, status=Status.PRECISION if rounding else Status.NO_DESCENT)
         return new
 
     def _along(

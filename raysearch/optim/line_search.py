@@ -112,7 +112,7 @@ class StrongWolfe(LineSearch):
             else:
                 low, high = a + 1.1 * (a - best.a), a + 4.0 * (a - best.a)
             a = min(a, longest)
-        return best.a if best.a > 0 and best.f <= f0 + self.c1 * best.a * d0 else None
+        return best.a if best.f < f0 and best.f <= f0 + self.c1 * best.a * d0 else None
 
 
 def _tilt(p: Point, slope: float) -> Point:

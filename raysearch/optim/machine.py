@@ -165,7 +165,7 @@ class Solver(ABC, Generic[P]):
             with np.errstate(all="ignore"):  # solvers look at what is not finite themselves
                 _running[following] = (steps, steps.send(answer))
         except StopIteration as complete:
-            return replace(following, at=complete.value, told=())
+            return self._go_on(replace(following, at=complete.value, told=()))
         return following
 
     def status(self, state: State[P]) -> int:
@@ -176,6 +176,18 @@ class Solver(ABC, Generic[P]):
         if limit is None:
             limit = 100 * (state.x0.size + 10)
         return Status.EVALUATIONS if state.nfev >= limit else RUNNING
+
+    def _go_on(self, state: State[P]) -> State[P]:
+        """Begin the next iteration; those that need no evaluation are done at once."""
+        while state.at is not None and self.status(state) == RUNNING:
+            steps = self.iterate(state.at)
+            try:
+                with np.errstate(all="ignore"):
+                    _running[state] = (steps, next(steps))
+                break
+            except StopIteration as complete:
+                state = replace(state, at=complete.value)
+        return state
 
     def _replay(self, state: State[P]) -> tuple[Steps[P], Request]:
         steps = self.begin(state.x0) if state.at is None else self.iterate(state.at)

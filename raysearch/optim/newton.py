@@ -13,8 +13,6 @@ import scipy  # loads scipy.linalg, which is heavy, when it is first used
 from .descent import EPS, Descent, LineSearchSolver
 from .machine import Floats, Request, Steps
 
-TINY = float(np.finfo(np.float64).tiny)
-
 
 @dataclass(frozen=True, kw_only=True)
 class _NewtonLike(LineSearchSolver):
@@ -40,22 +38,23 @@ class Newton(_NewtonLike):
         answer = yield Request(at.x, ("hess",))
         if not np.isfinite(answer.hess).all():
             return -at.jac
-        return -modified_cholesky_solve(answer.hess, at.jac)
+        size = max(1.0, float(np.linalg.norm(at.x)))
+        floor = EPS * float(np.linalg.norm(at.jac)) / size  # norm(p) <= size / eps
+        return -modified_cholesky_solve(answer.hess, at.jac, floor)
 
 
-def modified_cholesky_solve(h: Floats, g: Floats) -> Floats:
+def modified_cholesky_solve(h: Floats, g: Floats, floor: float) -> Floats:
     """(H + E)^-1 g, with H + E positive definite and E = 0 if H safely is.
 
     P H P^T = L D L^T with D of blocks 1x1 and 2x2 (Bunch & Kaufman); eigenvalues of D are
-    replaced by their absolute value, at least delta.
+    replaced by their absolute value, at least floor and at least what rounding can tell.
 
     Cheng & Higham (1998), "A modified Cholesky algorithm based on a symmetric indefinite
     factorization", SIAM J. Matrix Anal. Appl. 19, with abs(lambda) for lambda < 0.
     """
     lower, d, order = scipy.linalg.ldl(h, lower=True)
     values, q = np.linalg.eigh(d)
-    delta = max(EPS * g.size * float(np.linalg.norm(h, np.inf)), TINY)
-    values = np.maximum(abs(values), delta)
+    values = np.maximum(abs(values), max(floor, EPS * g.size * float(abs(h).max())))
     lower = lower[order]
     z = scipy.linalg.solve_triangular(lower, g[order], lower=True, unit_diagonal=True)
     z = q @ ((q.T @ z) / values)

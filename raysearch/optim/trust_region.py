@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .descent import EPS
+from .descent import EPS, FAR
 from .machine import Answer, Floats, Request, Steps
 from .minimizer import Minimizer, Minimum, is_finite
 from .newton import truncated_cg
@@ -72,7 +72,7 @@ class TrustRegionSolver(Minimizer[Region]):
         slack = 10 * EPS * max(abs(at.fun), EPS)
         ratio = (at.fun - fun + slack) / (predicted + slack) if np.isfinite(fun) else -np.inf
         at = replace(at, radius=self._resized(at.radius, length, ratio), nit=at.nit + 1)
-        if fun == -np.inf:
+        if fun == -np.inf or (ratio > self.eta and length > FAR * max(1.0, self.radius)):
             return replace(at, x=at.x + p, fun=fun, status=Status.UNBOUNDED)
         if ratio > self.eta:
             answer = yield Request(at.x + p, self.wants)

@@ -634,7 +634,7 @@ def mgh() -> list[Problem]:
 
 
 def unconstrained() -> list[Problem]:
-    """MGH's 35 and 34 general functions, the latter with n = 20 and n = 100: 103 problems."""
+    """MGH's 35 and 34 general functions, the latter with n = 20 and n = 60: 103 problems."""
     general: list[tuple[str, Function, Callable[[int], Any]]] = [
         ("arwhead", arwhead, ones),
         ("bdqrtic", lambda x: (bdqrtic(x) ** 2).sum(0), ones),
@@ -673,6 +673,6 @@ def unconstrained() -> list[Problem]:
     ]
     return mgh() + [
         Problem(f"{name}-{n}", f, np.asarray(start(n), dtype=float))
-        for n in (20, 100)
+        for n in (20, 60)
         for name, f, start in general
     ]
