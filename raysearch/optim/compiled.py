@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -116,9 +117,9 @@ def _body(program: Program, real: str) -> list[str]:
 
 
 class Kernel:
-    """A compiled program: ``kernel(arrays, numbers)`` changes flat arrays in place.
+    """A compiled program: ``kernel.on(arrays, numbers)()`` changes flat arrays in place.
 
-    The arrays must not overlap. Python's lock is released while it runs.
+    The arrays must not overlap, and live until it has run; Python's lock is released then.
     """
 
     def __init__(self, program: Program, real: str) -> None:
@@ -137,9 +138,10 @@ class Kernel:
         address = self._engine.get_function_address("kernel")
         self._call = ctypes.CFUNCTYPE(None, *types)(address)
 
-    def __call__(self, arrays: list[NDArray[Any]], numbers: NDArray[Any]) -> None:
-        pointers = [x.__array_interface__["data"][0] for x in arrays]
-        self._call(*pointers, numbers.__array_interface__["data"][0], arrays[0].size)
+    def on(self, arrays: list[NDArray[Any]], numbers: NDArray[Any]) -> Callable[[], None]:
+        """The call, made ready, so that a thread has nothing to do in Python."""
+        pointers = [x.__array_interface__["data"][0] for x in [*arrays, numbers]]
+        return partial(self._call, *pointers, arrays[0].size)
 
 
 _lock = threading.Lock()

@@ -12,7 +12,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,10 @@ def _bundle(columns: list[Sequence[NDArray[Any]]], rows: list[int]) -> Iterator[
     if len(rows) == 1:
         yield from _one(columns, rows[0])
         return
-    flat = [np.concatenate([column[i].reshape(-1) for i in rows]) for column in columns]
+    size, dtype = sum(columns[0][i].size for i in rows), columns[0][rows[0]].dtype
+    flat = [tile[:size] for tile in _workspace.take("bundle", len(columns), dtype)]
+    for column, whole in zip(columns, flat, strict=True):
+        np.concatenate([column[i].reshape(-1) for i in rows], out=whole)
     yield flat
     for j, (column, whole) in enumerate(zip(columns, flat, strict=True)):
         if j == 1:  # the gradient is only read
@@ -119,13 +123,13 @@ def _bundle(columns: list[Sequence[NDArray[Any]]], rows: list[int]) -> Iterator[
 
 
 class _Workspace(threading.local):
-    """Scratch tiles, kept from step to step, one set per thread."""
+    """Tiles for a purpose, kept from step to step, one set per thread."""
 
     def __init__(self) -> None:
-        self.tiles: dict[str, list[NDArray[Any]]] = {}
+        self.tiles: dict[tuple[str, str], list[NDArray[Any]]] = {}
 
-    def take(self, count: int, dtype: np.dtype[Any]) -> list[NDArray[Any]]:
-        tiles = self.tiles.setdefault(dtype.char, [])
+    def take(self, purpose: str, count: int, dtype: np.dtype[Any]) -> list[NDArray[Any]]:
+        tiles = self.tiles.setdefault((purpose, dtype.char), [])
         while len(tiles) < count:
             tiles.append(np.empty(TILE, dtype))
         return tiles[:count]
@@ -137,7 +141,7 @@ _workspace = _Workspace()
 def _run_tiles(program: Program, arrays: list[NDArray[Any]], numbers: NDArray[Any]) -> None:
     """The program on flat arrays, by numpy, a tile at a time."""
     size = arrays[0].size
-    scratch = _workspace.take(program.scratch, arrays[0].dtype)
+    scratch = _workspace.take("scratch", program.scratch, arrays[0].dtype)
     scalars = [numbers[i, ...] for i in range(numbers.size)]  # the fastest operands: 0-d arrays
     with np.errstate(all="ignore"):  # as compiled code does; see the transform Finite
         for first in range(0, size, TILE):
@@ -157,19 +161,18 @@ def _run_piece(program: Program, arrays: list[NDArray[Any]], numbers: list[float
     values = np.array(numbers, arrays[0].dtype)
     size = arrays[0].size
     workers = get_num_threads() if size >= SPLIT_FROM else 1
-
-    def part(first: int, last: int) -> None:
-        x = [a[first:last] for a in arrays]
-        if compiled.AVAILABLE and size >= COMPILE_FROM:
-            compiled.kernel(program, values.dtype)(x, values)
-        else:
-            _run_tiles(program, x, values)
-
-    if workers == 1:
-        part(0, size)
-        return
     edges = [size * i // workers // 64 * 64 for i in range(workers)] + [size]
-    list(_pool(workers).map(part, edges, edges[1:]))
+    parts = [[a[first:last] for a in arrays] for first, last in pairwise(edges)]
+    calls: list[Callable[[], None]]
+    if compiled.AVAILABLE and size >= COMPILE_FROM:
+        kernel = compiled.kernel(program, values.dtype)
+        calls = [kernel.on(part, values) for part in parts]
+    else:
+        calls = [partial(_run_tiles, program, part, values) for part in parts]
+    others = [_pool(workers - 1).submit(call) for call in calls[1:]]
+    calls[0]()
+    for other in others:
+        other.result()
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raysearch import optim
 from raysearch.optim import compiled, fused
 from raysearch.optim.trace import absolute, maximum, minimum, sign, sqrt, trace
 
@@ -89,7 +91,7 @@ def test_the_compiled_program_computes_the_same(dtype: type) -> None:
     plain, fast = ([x.copy() for x in arrays] for _ in range(2))
 
     fused.run(formula, {name: [x] for name, x in zip(SLOTS, plain, strict=True)}, KNOBS)
-    compiled.kernel(program, np.dtype(dtype))(fast, numbers)
+    compiled.kernel(program, np.dtype(dtype)).on(fast, numbers)()
 
     for x, y in zip(plain, fast, strict=True):
         np.testing.assert_allclose(x, y, rtol=8 * np.finfo(dtype).eps)
@@ -141,3 +143,20 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fused.get_num_threads() == 2
     with pytest.raises(ValueError, match=">= 1"):
         fused.set_num_threads(0)
+
+
+@pytest.mark.parametrize("compile_from", [0, 10**9])
+@pytest.mark.parametrize("sizes", [[200_000], [500] * 40])
+def test_a_step_allocates_no_arrays_after_the_first(
+    monkeypatch: pytest.MonkeyPatch, compile_from: int, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(fused, "COMPILE_FROM", compile_from)
+    p, g = ([np.ones(n) for n in sizes] for _ in range(2))
+    rule = optim.Adam()
+    state = rule.init(p)
+    rule.step(p, g, state)
+    tracemalloc.start()
+    rule.step(p, g, state)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000  # bytes; the arrays together have 160,000 at least
