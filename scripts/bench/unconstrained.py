@@ -3,9 +3,10 @@
     python scripts/bench/unconstrained.py [WORD ...]      only solvers whose name has a WORD
 
 Solved at tau: f <= f* + tau (f0 - f*), where f* is the best value any solver found from the same
-start. All get exact gradients (and Hessians by differences of these); at most 3000 evaluations.
-`own` uses each library's default tolerances; `tight` tightens scipy's (gtol 1e-8, ftol 1e-16) to
-what ours has by default. Evaluations: of the function, median over the problems solved at 1e-10.
+start. All get exact gradients, and Hessians by differences of these; at most 3000 evaluations of
+the function (scipy: 1000 iterations). `own` uses scipy's default tolerances; `tight` those that
+ours has by default (gtol 1e-8). Evaluations: those of the function until tau = 1e-10 is reached,
+median over the problems a solver solves; then all that it made.
 """
 
 from __future__ import annotations
@@ -24,29 +25,30 @@ import raysearch.optim as optim
 LIMIT = 3000
 
 
-def ours(method: str) -> Callable[[Problem], tuple[float, int, bool]]:
-    """One of raysearch's methods."""
+Solve = Callable[[Callable[[Any], float], Problem], bool]
 
-    def solve(problem: Problem) -> tuple[float, int, bool]:
-        result = optim.minimize(
-            problem.value, problem.x0, problem.gradient, problem.hessian, method=method,
-            max_evaluations=LIMIT,
-        )  # fmt: skip
-        return result.fun, result.nfev, result.success
+
+def ours(method: str) -> Solve:
+    """One of raysearch's methods, with its default tolerances: whether it reports success."""
+
+    def solve(f: Callable[[Any], float], problem: Problem) -> bool:
+        return optim.minimize(
+            f, problem.x0, problem.gradient, problem.hessian, method=method, max_evaluations=LIMIT
+        ).success
 
     return solve
 
 
-def theirs(method: str, **options: Any) -> Callable[[Problem], tuple[float, int, bool]]:
+def theirs(method: str, **options: Any) -> Solve:
     """One of scipy's."""
 
-    def solve(problem: Problem) -> tuple[float, int, bool]:
+    def solve(f: Callable[[Any], float], problem: Problem) -> bool:
         hess = {"hess": problem.hessian} if method.startswith(("trust", "Newton")) else {}
         result = optimize.minimize(
-            problem.value, problem.x0, jac=problem.gradient, method=method,
-            options={"maxiter": LIMIT, **options}, **hess,
+            f, problem.x0, jac=problem.gradient, method=method,
+            options={"maxiter": 1000, **options}, **hess,
         )  # fmt: skip
-        return float(result.fun), result.nfev, bool(result.success)
+        return bool(result.success)
 
     return solve
 
@@ -70,30 +72,42 @@ SOLVERS = {
 }
 
 
+def trace(solve: Solve, problem: Problem) -> tuple[np.ndarray, bool]:
+    """The best value after each evaluation, and whether success was reported."""
+    values: list[float] = []
+
+    def f(x: Any) -> float:
+        values.append(problem.value(x))
+        return values[-1]
+
+    success = False
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            success = solve(f, problem)
+        except (ValueError, OverflowError, np.linalg.LinAlgError) as error:
+            print(f"    {problem.name}: {error}")
+    return np.fmin.accumulate(np.nan_to_num(values, nan=np.inf)), success
+
+
 def main(words: list[str]) -> None:
     solvers = {k: v for k, v in SOLVERS.items() if not words or any(w in k for w in words)}
     problems = unconstrained()
-    values = np.full((len(solvers), len(problems)), np.inf)
-    counts, success = np.zeros_like(values), np.zeros_like(values, dtype=bool)
-    starts = np.array([p.value(p.x0) for p in problems])
-    for j, problem in enumerate(problems):
-        for i, solve in enumerate(solvers.values()):
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                try:
-                    values[i, j], counts[i, j], success[i, j] = solve(problem)
-                except (ValueError, OverflowError, np.linalg.LinAlgError) as error:
-                    print(f"    {list(solvers)[i]}, {problem.name}: {error}")
-    values = np.where(np.isnan(values), np.inf, values)
+    traces = [[trace(solve, problem) for problem in problems] for solve in solvers.values()]
+    values = np.array([[t[-1] for t, _ in row] for row in traces])
+    success = np.array([[said for _, said in row] for row in traces])
     best = values.min(axis=0)
-    print(f"{'% of ' + str(len(problems)) + ' problems solved at':26}   1e-3   1e-6  1e-10  evals"
-          "   wrong")  # fmt: skip
+    starts = np.array([p.value(p.x0) for p in problems])
+    print(f"{'% of ' + str(len(problems)) + ' problems solved at':26}"
+          "   1e-3   1e-6  1e-10  evals    all  wrong")  # fmt: skip
     for i, name in enumerate(solvers):
-        solved = {t: values[i] <= best + t * (starts - best) for t in (1e-3, 1e-6, 1e-10)}
-        shares = "".join(f"{100 * s.mean():7.1f}" for s in solved.values())
-        wrong = int(np.sum(success[i] & ~solved[1e-3]))
-        evals = np.median(counts[i][solved[1e-10]])
-        print(f"{name:26}{shares}{evals:7.0f}{wrong:8}")
+        goals = {tau: best + tau * (starts - best) for tau in (1e-3, 1e-6, 1e-10)}
+        shares = "".join(f"{100 * np.mean(values[i] <= goal):7.1f}" for goal in goals.values())
+        runs = zip(traces[i], goals[1e-10], strict=True)
+        needed = [np.argmax(t <= goal) + 1 for (t, _), goal in runs if t[-1] <= goal]
+        spent = [len(t) for t, _ in traces[i]]
+        wrong = int(np.sum(success[i] & ~(values[i] <= goals[1e-3])))
+        print(f"{name:26}{shares}{np.median(needed):7.0f}{np.median(spent):7.0f}{wrong:7}")
     for i, name in enumerate(solvers):
         if name.startswith("raysearch"):
             failed = ~(values[i] <= best + 1e-10 * (starts - best))
