@@ -82,9 +82,10 @@ class Monitor:
         if len(self._objectives.names) > 1 or not np.any(finished.state == COMPLETE):
             return
         loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
-        i = int(np.nanargmin(loss))
+        i = int(np.lexsort((finished.number, loss))[0])  # NaN comes last
         sign = -1 if self._objectives.maximize[0] else 1
-        if self._best is None or loss[i] < sign * self._best.value:
+        now = (loss[i], finished.number[i])
+        if self._best is None or now < (sign * self._best.value, self._best.number):
             config = finished.columns.take(slice(i, i + 1)).configs()[0]
             self._take(int(finished.number[i]), sign * float(loss[i]), config)
         if self._best is not None:

@@ -134,7 +134,7 @@ def search(
             completed=past.completed,
             asked=proposer.asked,
             backlog=past.pending,
-            lockstep=True,
+            lockstep=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
         )
         job = Job(objective, space, objectives, seed, timeout, data or {})

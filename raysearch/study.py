@@ -136,7 +136,7 @@ class Study:
 
     @property
     def best(self) -> FinishedTrial:
-        """The complete trial with the best metric, the first one if there are several.
+        """The complete trial with the best metric, the lowest number if there are several.
 
         Raises UsageError with several objectives (see `pareto`), or without such a trial.
         """
@@ -148,7 +148,9 @@ class Study:
         loss = self._index.loss[:, 0]
         if np.isnan(loss).all():
             raise UsageError(f"study.best: no trial is complete; {self._why_none()}")
-        return self._trial(int(self._index.row[np.nanargmin(loss)]))
+        equal = np.flatnonzero(loss == np.nanmin(loss))
+        first = equal[np.argmin(self._index.number[equal])]  # whenever it was told
+        return self._trial(int(self._index.row[first]))
 
     def trial(self, number: int) -> FinishedTrial:
         """The trial of this number; UsageError if there is none that is over."""

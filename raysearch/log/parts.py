@@ -219,11 +219,13 @@ def write_parquet(
             write_page_checksum=True,
         ) as writer:
             held: list[pa.RecordBatch] = []
+            rows = 0
             for batch in batches:
                 held.append(batch)
-                if sum(b.num_rows for b in held) >= _ROWS:
+                rows += batch.num_rows
+                if rows >= _ROWS:
                     writer.write_table(pa.Table.from_batches(held, schema))
-                    held = []
+                    held, rows = [], 0
             if held:
                 writer.write_table(pa.Table.from_batches(held, schema))
             notes = about()
