@@ -142,7 +142,7 @@ def test_numbers_of_all_kinds_are_values(value):
         [0.3],
         {"loss": 1},
         np.array([1.0]),
-        object(),
+        ...,
     ],
     ids=repr,
 )
