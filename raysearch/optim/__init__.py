@@ -25,12 +25,12 @@ from .quasi_newton import BFGS, LBFGS
 from .result import LeastSquaresResult, Result, Status
 from .rules_adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
 from .rules_adaptive import Adadelta, Adagrad, RMSProp, Rprop
-from .rules_base import Rule, State
+from .rules_base import Elementwise, Leafwise, Rule, State
 from .rules_free import Prodigy, ScheduleFree, averaged
 from .rules_layerwise import LAMB, LARS, Adafactor
 from .rules_matrix import SOAP, Muon
 from .rules_momentum import SGD, Lion
-from .schedule import Schedule
+from .schedule import Rate, Schedule
 from .schedules import (
     SCHEDULES,
     Chained,
@@ -106,6 +106,7 @@ __all__ = [
     "Cosine",
     "CosineRestarts",
     "Cyclic",
+    "Elementwise",
     "Exponential",
     "Finite",
     "GaussNewton",
@@ -113,6 +114,7 @@ __all__ = [
     "InverseSqrt",
     "InverseTime",
     "Joined",
+    "Leafwise",
     "LeastSquaresResult",
     "LevenbergMarquardt",
     "Linear",
@@ -128,6 +130,7 @@ __all__ = [
     "Prodigy",
     "RAdam",
     "RMSProp",
+    "Rate",
     "ReduceOnPlateau",
     "Request",
     "Result",

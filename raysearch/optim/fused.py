@@ -95,6 +95,8 @@ def _pieces(columns: list[Sequence[NDArray[Any]]]) -> Iterator[list[NDArray[Any]
 def _one(columns: list[Sequence[NDArray[Any]]], i: int) -> Iterator[list[NDArray[Any]]]:
     """Leaf i, flat: views where its memory has no gaps, else copies that are written back."""
     leaf = [column[i] for column in columns]
+    if leaf[0].flags.f_contiguous:
+        leaf = [x.T for x in leaf]
     flat = [x.reshape(-1) for x in leaf]  # a view exactly if x is contiguous
     yield flat
     for j, (x, y) in enumerate(zip(leaf, flat, strict=True)):

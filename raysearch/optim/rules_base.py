@@ -104,6 +104,9 @@ class Rule(ABC):
                 check(all(0 <= x <= 1 for x in numbers), self, f.name, "in [0, 1]")
             elif f.name in _NOT_NEGATIVE:
                 check(all(x >= 0 for x in numbers), self, f.name, ">= 0")
+            if f.name in ("lr", "weight_decay", "momentum"):
+                good = bool(numbers) or isinstance(value, Schedule)
+                check(good, self, f.name, "a number or a schedule")
 
     def init(self, params: Tree) -> State:
         """The state before the first step, for these parameters."""
@@ -153,7 +156,7 @@ class Rule(ABC):
 
 
 def _number(x: Any) -> bool:
-    return isinstance(x, (int, float))
+    return isinstance(x, (int, float, np.integer, np.floating))
 
 
 @dataclass(frozen=True)
@@ -220,32 +223,43 @@ class Formula(Rule):
     ) -> None:
         """Run the formula over all leaves."""
         rule = self.at(state.steps, **options)
-        rule.check_state(p, state)
+        rule.check_state(names, p, state)
         values = rule._by_name | {"t": state.steps + 1}
         values |= rule.derived(state, values)
         used = {name: values[name] for name in signature(rule.formula)[1]}
         rule.apply({"p": p, "g": g} | state.slots, used)
         state.steps += 1
 
-    def check_state(self, p: list[Array], state: State) -> None:
+    def check_state(self, names: list[str], p: list[Array], state: State) -> None:
         """UsageError unless the state was made by such a rule for such parameters."""
-        kept, found = self.kept, list(state.slots)
-        if kept != found:
+        if not set(self.kept) <= state.slots.keys() <= set(signature(self.formula)[0]):
             raise UsageError(
-                f"state: expected the arrays {kept} of {self!r}, found {found}; "
+                f"state: expected the arrays {self.kept} of {self!r}, found {list(state.slots)}; "
                 "make it with this rule's init"
             )
-        for name, slot in state.slots.items():
-            if len(slot) != len(p):
+        for slot, arrays in state.slots.items():
+            if len(arrays) != len(p):
                 raise UsageError(
-                    f"state: expected {len(p)} arrays {name}, one for each leaf of params, "
-                    f"found {len(slot)}; make it with init(params)"
+                    f"state: expected {len(p)} arrays {slot}, one for each leaf of params, "
+                    f"found {len(arrays)}; make it with init(params)"
                 )
 
 
 @dataclass(frozen=True)
 class Elementwise(Formula):
     """A rule whose every element moves by itself: see `trace` for what its formula may use."""
+
+    def check_state(self, names: list[str], p: list[Array], state: State) -> None:
+        """Every slot is like its leaf, too."""
+        super().check_state(names, p, state)
+        for slot, arrays in state.slots.items():
+            for name, x, like in zip(names, arrays, p, strict=True):
+                if x.shape != like.shape or x.dtype != like.dtype:
+                    raise UsageError(
+                        f"state: expected {slot} of {name} to have its shape {tuple(like.shape)} "
+                        f"and dtype {like.dtype}, found {tuple(x.shape)} and {x.dtype}; "
+                        "make it with init(params)"
+                    )
 
     def apply(self, columns: Mapping[str, list[Array]], options: dict[str, Any]) -> None:
         """All leaves at once, in place."""

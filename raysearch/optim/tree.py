@@ -58,7 +58,7 @@ def leaves(params: Tree) -> tuple[list[str], list[Array]]:
 
 def _checked(name: str, leaf: Any) -> Array:
     if isinstance(leaf, np.ndarray):
-        if leaf.dtype.char not in "fd":
+        if leaf.dtype not in (np.float32, np.float64):
             raise UsageError(f"{name}: expected float32 or float64, found {leaf.dtype}")
         if not leaf.flags.writeable:
             raise UsageError(f"{name}: expected an array to update in place, found a read-only one")

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,6 +150,11 @@ READ_ONLY.flags.writeable = False
         (lambda: step(np.zeros(2), np.zeros(2), momentum=0.5), r"state: expected the arrays \['v'\]"),
         (lambda: SGD1.step([np.zeros(2)], [np.zeros(2)], optim.State(slots={"v": []}), momentum=0.5),
          "expected 1 arrays v"),
+        (lambda: optim.Adam().step(np.zeros(3), np.zeros(3), optim.Lion().init(np.zeros(3))), r"state: expected the arrays \['m', 'v'\]"),
+        (lambda: optim.Lion().step(np.zeros(3), np.zeros(3), optim.Adam().init(np.zeros(3))), r"state: expected the arrays \['m'\]"),
+        (lambda: optim.Lion().step(np.zeros(3), np.zeros(3), optim.Lion().init(np.zeros(2))), r"m of params to have its shape \(3,\)"),
+        (lambda: step(np.zeros(2, ">f8"), np.zeros(2, ">f8")), "expected float32 or float64, found >f8"),
+        (lambda: optim.SGD(lr="fast"), "a number or a schedule, found 'fast'"),
         (lambda: optim.Muon().init({"b": np.zeros(3)}), r"params\['b'\]: Muon expected a matrix"),
         (lambda: optim.SGD(lr=-1.0), r"SGD\(lr=...\): expected >= 0, found -1.0"),
         (lambda: optim.SGD(lr=math.nan), "finite"),
@@ -166,6 +173,11 @@ READ_ONLY.flags.writeable = False
 def test_mistakes_are_named(act: Any, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         act()
+
+
+def test_momentum_may_pass_through_zero() -> None:
+    momentum = optim.Linear(0.0, 0.5, steps=1)
+    assert steps(optim.SGD(lr=1.0, momentum=momentum), [1, 1])[0] == [-1.0, -2.5]
 
 
 def test_gradients_may_share_memory_with_parameters() -> None:
@@ -188,3 +200,15 @@ def test_many_leaves_of_mixed_dtype_and_size() -> None:
     step(x, [np.ones_like(a) for a in x], optim.SGD(lr=0.25))
     for a, b in zip(x, before, strict=True):
         np.testing.assert_array_equal(a, b - a.dtype.type(0.25))
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "optim.md").read_text("utf-8")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```\n+```text\n(.*?)^```", DOCUMENT, re.M | re.S)
+
+
+@pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=range(len(PROGRAMS)))
+def test_the_programs_of_the_document_print_what_it_shows(
+    program: str, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exec(compile(program, "docs/optim.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == output
