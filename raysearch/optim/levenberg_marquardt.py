@@ -89,12 +89,10 @@ class LevenbergMarquardt(LeastSquaresSolver):
                 if is_finite(norms):
                     break
                 radius = size / 10
-            elif predicted <= 10 * EPS * at.cost:
+            if predicted <= 10 * EPS * at.cost or radius <= EPS * max(size_x, EPS):
+                if promised > np.sqrt(EPS) * at.cost:
+                    return replace(at, status=Status.NO_DESCENT)
                 return (yield from self._polished(replace(at, status=Status.PRECISION)))
-            if radius <= EPS * max(size_x, EPS):
-                rounding = promised <= np.sqrt(EPS) * at.cost
-                status = Status.PRECISION if rounding else Status.NO_DESCENT
-                return replace(at, status=status)
         new = self.judged(
             replace(
                 at, x=x, nit=at.nit + 1, fun=fun, jac=jac, cost=cost, radius=radius,

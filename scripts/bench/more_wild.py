@@ -19,7 +19,7 @@ import numpy as np
 from scipy import optimize
 from smooth_problems import Problem, more_wild
 
-import raysearch.optim as optim
+from raysearch import optim
 
 LIMIT = 1000
 TAUS = (1e-3, 1e-5, 1e-7)
@@ -124,7 +124,9 @@ def main() -> None:
             print(f"{name:24}" + "".join(f"{s:7.0f}" for s in shares)
                   + f"{np.median(of_tau[tau]):9.0f}")  # fmt: skip
     unsolved = [
-        p.name for p, n in zip(more_wild(), needed["raysearch LM"][1e-7], strict=True) if n == np.inf
+        p.name
+        for p, n in zip(more_wild(), needed["raysearch LM"][1e-7], strict=True)
+        if n == np.inf
     ]
     print("\nnot solved to 1e-7 by raysearch LM:", unsolved)
     if arguments.plot:

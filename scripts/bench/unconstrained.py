@@ -20,7 +20,7 @@ import numpy as np
 from scipy import optimize
 from smooth_problems import Problem, unconstrained
 
-import raysearch.optim as optim
+from raysearch import optim
 
 LIMIT = 3000
 
