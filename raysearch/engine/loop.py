@@ -11,7 +11,8 @@ tried again as often as `retries` allows.
 
 With one slot, or if asked to be reproducible, the loop works in lockstep: results are
 told in the order of their numbers, and each makes room for one new point. Point k then
-depends on the results 0 .. k - window alone, however long each trial took.
+depends on the results 0 .. k - window alone, however long each trial took; and so it does
+when a search is stopped, for as long as results come in.
 """
 
 from __future__ import annotations
@@ -196,6 +197,11 @@ class Loop:
         ready = sum(map(len, self._ready))
         return ready + sum(map(len, self.running.values())) + len(self._held)
 
+    @property
+    def _due(self) -> bool:
+        """Whether, in lockstep, the result whose turn it is has come in."""
+        return bool(self._turn) and self._turn[0] in self._held
+
     # --- events -------------------------------------------------------------------------
 
     def handle(self, event: Event, now: int) -> list[Command]:
@@ -239,7 +245,7 @@ class Loop:
         self._asking = self._wanted()
         if self._asking:
             return [Ask(self._asking)]
-        if self._turn and self._turn[0] in self._held:
+        if self._due:
             return self._conclude(self._held.pop(self._turn.popleft()))
         return self._submit(now)
 
@@ -251,6 +257,8 @@ class Loop:
             return "failures"
         if limits.trials is not None and self.finished >= limits.trials and self._asks:
             return "trials"
+        if self._due:
+            return None
         if limits.deadline is not None and now >= limits.deadline:
             return "time"
         if self._draining and not self.running:
@@ -342,6 +350,8 @@ class Loop:
 
     def _submit(self, now: int) -> list[Command]:
         out: list[Command] = []
+        if self._draining:
+            return out
         while self._ready and len(self.running) < self._capacity():
             work = Work.gather(self._ready, self._size()).begun(now)
             self._tasks += 1
@@ -351,12 +361,16 @@ class Loop:
 
     def _wanted(self) -> int:
         """How many points to ask for now."""
-        if not self._asks or self._exhausted or self._draining or not self.slots:
+        if not self._asks or self._exhausted or not self.slots:
+            return 0
+        if self._draining and not self._due:
             return 0
         pending = self.pending
         room = self._room() - pending
         if self.limits.trials is not None:
             room = min(room, self.limits.trials - self.finished - pending)
+        if self.limits.max_failures is not None and not self.completed:  # not one trial more
+            room = min(room, max(self.limits.max_failures, self.slots) - self.failed - pending)
         if not self._lockstep:  # else keep the window full, however fast the trials are
             free = self._capacity() - len(self.running)
             room = min(room, free * self._size() - sum(map(len, self._ready)))
@@ -366,12 +380,10 @@ class Loop:
 
     def _stop(self, how: Literal["drain", "cancel"]) -> list[Command]:
         self._draining = True
-        self._ready.clear()
         if how == "cancel":
             return self._end("stopped")
         queued = list(self.running)[self.slots :]  # submitted last, hence not begun yet
-        for task in queued:
-            del self.running[task]
+        self._ready.extendleft(self.running.pop(task) for task in reversed(queued))
         return [Cancel(task) for task in queued]
 
     def _end(self, why: Why) -> list[Command]:
