@@ -14,9 +14,10 @@ from .derivatives import (
 )
 from .fused import get_num_threads, set_num_threads
 from .gauss_newton import GaussNewton
+from .hager_zhang import HagerZhang
 from .least_squares import LEAST_SQUARES, least_squares
 from .levenberg_marquardt import LevenbergMarquardt
-from .line_search import Armijo, HagerZhang, StrongWolfe
+from .line_search import Armijo, StrongWolfe
 from .machine import Request, Solver
 from .minimize import MINIMIZERS, minimize
 from .newton import Newton, NewtonCG

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .line_search import HagerZhang, LineSearch, Search, StrongWolfe
+from .hager_zhang import HagerZhang
+from .line_search import LineSearch, Search, StrongWolfe
 from .machine import Answer, Floats, Request, Steps
 from .minimizer import Minimizer, Minimum, is_finite
 from .result import RUNNING, Status

@@ -81,7 +81,6 @@ class LevenbergMarquardt(LeastSquaresSolver):
             cost = self.cost(fun)
             actual = at.cost - cost
             ratio = actual / predicted if predicted > 0 else -1.0
-            radius = min(radius, size) if at.nit == 0 and damping > 0 else radius
             radius = self._resized(radius, size, ratio, damping, cost, float(g @ p), actual)
             if ratio > self.eta:
                 jac = (yield Request(x, ("jac",))).jac
