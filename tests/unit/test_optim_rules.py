@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +181,40 @@ def test_momentum_may_pass_through_zero() -> None:
     assert steps(optim.SGD(lr=1.0, momentum=momentum), [1, 1])[0] == [-1.0, -2.5]
 
 
+def test_soap_follows_a_rotation_of_the_problem() -> None:
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
+    plain, rotated = np.zeros((3, 3)), np.zeros((3, 3))
+    rule = optim.SOAP(lr=0.1, eps=1e-3)  # without a floor, rounding errors of zero would count
+    one, two = rule.init(plain), rule.init(rotated)
+    for _ in range(15):
+        g = rng.standard_normal((3, 3))
+        rule.step(plain, g, one)
+        rule.step(rotated, left @ g @ right, two)
+    np.testing.assert_allclose(rotated, left @ plain @ right, rtol=1e-9, atol=1e-12)
+
+
+def test_soap_renews_its_basis_at_the_first_step_and_every_so_often() -> None:
+    rng = np.random.default_rng(0)
+    x = np.zeros((3, 2))
+    rule = optim.SOAP(precondition_frequency=3)
+    state = rule.init(x)
+    bases = [state.slots["q_left"][0].copy()]
+    for _ in range(7):
+        rule.step(x, rng.standard_normal(x.shape), state)
+        bases.append(state.slots["q_left"][0].copy())
+    changed = [bool((a != b).any()) for a, b in pairwise(bases)]
+    assert changed == [True, False, False, True, False, False, True]
+
+
 def test_gradients_may_share_memory_with_parameters() -> None:
-    x = np.array([4.0, 2.0])
-    step(x, x, optim.SGD(lr=0.5))
-    assert x.tolist() == [2.0, 1.0]
+    x, y = np.array([4.0, 2.0]), np.array([4.0, 2.0])
+    rule = optim.Lion(lr=0.5)
+    one, two = rule.init(x), rule.init(y)
+    for _ in range(2):
+        rule.step(x, x, one)
+        rule.step(y, y.copy(), two)
+    np.testing.assert_array_equal(one.slots["m"][0], two.slots["m"][0])
 
 
 def test_a_dict_may_list_its_leaves_in_another_order() -> None:
@@ -194,7 +225,7 @@ def test_a_dict_may_list_its_leaves_in_another_order() -> None:
 
 def test_many_leaves_of_mixed_dtype_and_size() -> None:
     rng = np.random.default_rng(0)
-    sizes = [1, 70000, 3, 20000, 5, 7]
+    sizes = [1, 70000, 3, 20000, 5, 7, *[15000] * 6]
     x = [rng.standard_normal(n).astype("f4" if n % 2 else "f8") for n in sizes]
     before = [a.copy() for a in x]
     step(x, [np.ones_like(a) for a in x], optim.SGD(lr=0.25))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from raysearch import optim
@@ -59,6 +59,8 @@ def formula_of(outputs: list[Any]) -> Callable[..., tuple[Any, ...]]:
 
 
 @given(outputs=st.lists(expressions, min_size=3, max_size=3))
+@example(outputs=["p", "p", "m"])
+@example(outputs=["p", ("+", ("*", "m", "g"), "v"), ("*", "m", "g")])
 def test_the_program_computes_what_the_formula_says(outputs: list[Any]) -> None:
     """In place, whatever is read after it was to be overwritten; the gradient is left alone."""
     formula = formula_of(outputs)
@@ -146,12 +148,13 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("compile_from", [0, 10**9])
-@pytest.mark.parametrize("sizes", [[200_000], [500] * 40])
+@pytest.mark.parametrize("shapes", [[(400, 500)], [(20, 25)] * 40], ids=["large", "small"])
+@pytest.mark.parametrize("order", ["C", "F"])
 def test_a_step_allocates_no_arrays_after_the_first(
-    monkeypatch: pytest.MonkeyPatch, compile_from: int, sizes: list[int]
+    monkeypatch: pytest.MonkeyPatch, compile_from: int, shapes: list[Any], order: Any
 ) -> None:
     monkeypatch.setattr(fused, "COMPILE_FROM", compile_from)
-    p, g = ([np.ones(n) for n in sizes] for _ in range(2))
+    p, g = ([np.ones(shape, order=order) for shape in shapes] for _ in range(2))
     rule = optim.Adam()
     state = rule.init(p)
     rule.step(p, g, state)
