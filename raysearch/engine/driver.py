@@ -1,8 +1,8 @@
 """The driver: carries out what the loop commands, and brings it what has happened.
 
 One round takes in all events at hand, lets the loop plan until it has nothing more to
-say, makes the results durable with one write, and only then acts on them: submits what
-was asked for because of them, and shows them.
+say, makes the results durable with one write, and only then acts on them: shows them, and
+submits what was asked for because of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .loop import (
     Why,
 )
 from .proposer import Proposer
-from .records import Finished
+from .records import Finished, Lost
 
 _POLL_SECONDS = 0.25  # the longest wait before time limits and wishes to stop are heard
 
@@ -86,10 +86,13 @@ class Driver:
             self._commit()
             if loop.over:
                 return loop.over.why
-            for event in self.executor.poll(self._patience()):
+            events = [] if self._wishes else self.executor.poll(self._patience())
+            for event in [*events, *self._heard()]:
                 self._perform(loop.handle(event, self.clock()))
-            while self._wishes:
-                self._perform(loop.handle(self._wishes.pop(0), self.clock()))
+
+    def _heard(self) -> list[Stop]:
+        wishes, self._wishes = self._wishes, []
+        return wishes
 
     def _patience(self) -> float:
         deadline = self.loop.limits.deadline
@@ -123,8 +126,12 @@ class Driver:
         finished, self._unwritten = self._unwritten, []
         if finished:
             self.log.append(finished)
+        if self.watch(self.loop, finished) and not self.loop.draining:
+            self.stop(Stop("drain"))
         submits, self._unsubmitted = self._unsubmitted, []
         for submit in submits:
-            self.executor.submit(submit.task)
-        if self.watch(self.loop, finished):
-            self.stop(Stop("drain"))
+            if self._wishes:
+                unbegun = Lost(submit.task.id, "cancelled", "the search was to end")
+                self._perform(self.loop.handle(unbegun, self.clock()))
+            else:
+                self.executor.submit(submit.task)

@@ -175,6 +175,7 @@ class Loop:
         self.failed = 0  # in this session
         self.asked = asked
         self.slots = 0
+        self.draining = False  # nothing new is begun
         self.running: dict[int, Work] = {}
         self.over: Finish | None = None
         self.trial_seconds = math.nan  # of one trial, with all that belongs to it
@@ -185,7 +186,6 @@ class Loop:
         self._window = window
         self._asking = 0
         self._exhausted = False  # the strategy wants results before it proposes more
-        self._draining = False
         self._batch = 1
         self._tasks = 0
         self._turn: deque[int] = deque(n for work in backlog for n in work.numbers.tolist())
@@ -261,7 +261,7 @@ class Loop:
             return None
         if limits.deadline is not None and now >= limits.deadline:
             return "time"
-        if self._draining and not self.running:
+        if self.draining and not self.running:
             return "stopped"
         if not self.pending and (self._exhausted or not self._asks):
             return "exhausted" if self._asks else "trials"
@@ -350,7 +350,7 @@ class Loop:
 
     def _submit(self, now: int) -> list[Command]:
         out: list[Command] = []
-        if self._draining:
+        if self.draining:
             return out
         while self._ready and len(self.running) < self._capacity():
             work = Work.gather(self._ready, self._size()).begun(now)
@@ -363,7 +363,7 @@ class Loop:
         """How many points to ask for now."""
         if not self._asks or self._exhausted or not self.slots:
             return 0
-        if self._draining and not self._due:
+        if self.draining and not self._due:
             return 0
         pending = self.pending
         room = self._room() - pending
@@ -379,7 +379,7 @@ class Loop:
     # --- the end ------------------------------------------------------------------------
 
     def _stop(self, how: Literal["drain", "cancel"]) -> list[Command]:
-        self._draining = True
+        self.draining = True
         if how == "cancel":
             return self._end("stopped")
         queued = list(self.running)[self.slots :]  # submitted last, hence not begun yet
