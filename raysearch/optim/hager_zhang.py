@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, isfinite
 
-from .line_search import LineSearch, Point, Search, Trials, secant
+from .line_search import LineSearch, Point, Search, Trials, secant_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +83,12 @@ class HagerZhang(LineSearch):
             a, b = yield from cut(a, b)
         while left > 0 and a.a < (a.a + b.a) / 2 < b.a:
             start, end, width = a, b, b.a - a.a
-            c = secant(a, b)  # S1
+            c = secant_zero(a, b)  # S1
             a, b = yield from update(a, b, c)
             if c == b.a:  # S2
-                a, b = yield from update(a, b, secant(end, b))
+                a, b = yield from update(a, b, secant_zero(end, b))
             elif c == a.a:  # S3
-                a, b = yield from update(a, b, secant(start, a))
+                a, b = yield from update(a, b, secant_zero(start, a))
             if b.a - a.a > self.gamma * width:  # L2
                 a, b = yield from update(a, b, (a.a + b.a) / 2)
 

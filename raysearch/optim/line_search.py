@@ -130,11 +130,11 @@ def _narrow(
             a = cubic + 0.5 * (quadratic - cubic)
         return best, new, a, True
     if not same_sign:  # case 2: lower, slopes of opposite sign; bracketed
-        cubic, secant = _cubic(new, best), secant(new, best)
+        cubic, secant = _cubic(new, best), secant_zero(new, best)
         a = cubic if abs(cubic - new.a) > abs(secant - new.a) else secant
         return new, best, a, True
     if abs(new.d) < abs(best.d):  # case 3: lower, same sign, slope gets flatter
-        cubic, secant = _cubic_ahead(best, new, low, high), secant(new, best)
+        cubic, secant = _cubic_ahead(best, new, low, high), secant_zero(new, best)
         nearer = abs(cubic - new.a) < abs(secant - new.a)
         if bracketed:
             a = cubic if nearer else secant
@@ -174,7 +174,7 @@ def _quadratic(p: Point, q: Point) -> float:
     return p.a + p.d / ((p.f - q.f) / (q.a - p.a) + p.d) / 2 * (q.a - p.a)
 
 
-def secant(p: Point, q: Point) -> float:
+def secant_zero(p: Point, q: Point) -> float:
     """Zero of the line through the slopes at p and q; NaN if they are equal."""
     if p.d == q.d:
         return nan
