@@ -25,7 +25,7 @@ from .trace import Program, signature, trace
 from .tree import Array
 
 TILE = 65536  # elements; large enough to hide the calls, small enough for the cache
-COMPILE_FROM = 32768  # elements in one array; below, compiling hardly pays
+COMPILE_FROM = 8192  # elements in one array; below, compiling hardly pays
 SPLIT_FROM = 524288  # elements in one array; below, one thread is faster than several
 
 Formula = Callable[..., tuple[Any, ...]]
@@ -162,16 +162,17 @@ def _run_piece(program: Program, arrays: list[NDArray[Any]], numbers: list[float
     """The program on flat arrays: compiled or not, by one thread or several."""
     values = np.array(numbers, arrays[0].dtype)
     size = arrays[0].size
-    workers = get_num_threads() if size >= SPLIT_FROM else 1
-    edges = [size * i // workers // 64 * 64 for i in range(workers)] + [size]
-    parts = [[a[first:last] for a in arrays] for first, last in pairwise(edges)]
+    parts = [arrays]
+    if size >= SPLIT_FROM and (workers := get_num_threads()) > 1:
+        edges = [size * i // workers // 64 * 64 for i in range(workers)] + [size]
+        parts = [[a[first:last] for a in arrays] for first, last in pairwise(edges)]
     calls: list[Callable[[], None]]
     if compiled.AVAILABLE and size >= COMPILE_FROM:
         kernel = compiled.kernel(program, values.dtype)
         calls = [kernel.on(part, values) for part in parts]
     else:
         calls = [partial(_run_tiles, program, part, values) for part in parts]
-    others = [_pool(workers - 1).submit(call) for call in calls[1:]]
+    others = [_pool(len(calls) - 1).submit(call) for call in calls[1:]]
     calls[0]()
     for other in others:
         other.result()
