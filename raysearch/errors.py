@@ -7,7 +7,8 @@
     │   ├── SpaceError               the search space, or a configuration for it
     │   └── ObjectiveError           the objective cannot be called or sent to workers
     ├── SearchFailed                 the first trials all failed
-    ├── ClusterError                 Ray cannot be reached, or was lost
+    ├── ClusterError                 Ray cannot be reached, or cannot run a trial
+    │   └── ClusterLost              Ray went away while the search ran; the study is safe
     └── StudyError                   a stored study cannot be used as asked
         ├── StudyNotFound            no study is there
         ├── StudyLocked              another driver is writing to it
@@ -46,7 +47,11 @@ class SearchFailed(RaysearchError):
 
 
 class ClusterError(RaysearchError):
-    """Ray cannot be reached, or was lost while the search ran."""
+    """Ray cannot be reached, or cannot run a trial."""
+
+
+class ClusterLost(ClusterError):
+    """Ray went away while the search ran; the study is safe, and the same command goes on."""
 
 
 class StudyError(RaysearchError):

@@ -13,7 +13,7 @@ import numpy as np
 
 from .engine.loop import Loop
 from .engine.progress import Best, Progress
-from .engine.records import Finished
+from .engine.records import RETRIED, Finished
 from .study import FinishedTrial, Study
 from .trial import COMPLETE, STATES
 
@@ -51,7 +51,7 @@ class Monitor:
         self._busy = 0.0  # seconds that trials of this session took
         self._available = 0.0  # seconds that slots were there
         self._start = self._last = math.nan  # of the first and the latest round
-        self._failed_before = len(study) - study.counts.get("complete", 0)
+        self._failed_before = len(study) - study.counts.get("complete", 0)  # and not retried
         self._known["resumed"] = len(study)
         if len(study.objectives.names) == 1 and len(study) > self._failed_before:
             best = study.best
@@ -76,6 +76,7 @@ class Monitor:
 
     def _record(self, finished: Finished) -> None:
         self._busy += float(np.nansum(finished.seconds))
+        self._failed_before -= int(np.count_nonzero(finished.after == RETRIED))
         self.failed += int(np.count_nonzero(finished.state != COMPLETE))
         if finished.errors:
             self.error = finished.errors[max(finished.errors)]
@@ -133,9 +134,13 @@ def _trials(finished: Finished) -> list[FinishedTrial]:
             state=STATES[finished.state[i]],
             seconds=float(finished.seconds[i]),
             attempts=int(finished.attempts[i]),
-            started=datetime.fromtimestamp(finished.started[i] / 1e9, UTC),
+            started=_moment(int(finished.started[i])),
             worker=str(finished.worker[i]),
             error=finished.errors.get(i),
         )
         for i in range(len(finished))
     ]
+
+
+def _moment(ns: int) -> datetime | None:
+    return datetime.fromtimestamp(ns / 1e9, UTC) if ns else None

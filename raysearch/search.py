@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import strategies
+from .arguments import (
+    check_running,
+    check_strategy,
+    check_study,
+    check_view,
+    limits_of,
+    objectives_of,
+    space_of,
+)
 from .engine.driver import Driver
 from .engine.executor import Executor
 from .engine.inline import Inline
-from .engine.loop import Limits, Loop, Why
-from .engine.objective import examine
+from .engine.loop import Loop, Why
 from .engine.progress import Progress
 from .engine.proposer import Proposer
-from .engine.records import Job, Objectives
+from .engine.records import Job
 from .engine.signals import Heard, listening
-from .errors import Interrupted, SearchFailed, UsageError
+from .errors import ClusterError, ClusterLost, Interrupted, SearchFailed, UsageError
 from .log import MemoryLog, Reader, StudyLog
 from .log.compare import DECISIVE, check_same
 from .monitor import Callback, Monitor
@@ -28,7 +36,7 @@ from .report.live import Live
 from .resume import failed_trials, first_number, fold, stored_history
 from .rng import check_seed
 from .space import Parameter, Space
-from .strategies.base import ANY_NUMBER, AnyStrategy, Strategy
+from .strategies.base import ANY_NUMBER, AnyStrategy
 from .study import Study
 from .trial import STATES
 
@@ -103,18 +111,29 @@ def search(
     True
     """
     begin = time.time_ns()
-    space = space if isinstance(space, Space) else Space(space)
+    space = space_of(space)
     strategy = strategies.get("quasi-random")() if strategy is None else strategy
-    objectives = _objectives(metric, mode)
-    _check_strategy(strategy, objectives)
-    _check_counts(trials=trials, concurrency=concurrency, max_failures=max_failures)
-    if reproducible and concurrency is None:
-        raise UsageError(
-            "reproducible: the trials depend on how many are pending at once, so say how many, "
-            "as in concurrency=8"
-        )
-    examine(objective)
+    objectives = objectives_of(metric, mode)
+    check_strategy(strategy, objectives)
+    limits = limits_of(
+        begin,
+        trials=trials,
+        time_limit=time_limit,
+        retries=retries,
+        max_failures=max_failures,
+        timeout=timeout,
+    )
     seed = check_seed(seed)
+    check_study(study, resume)
+    check_view(progress, callbacks)
+    check_running(
+        objective,
+        concurrency=concurrency,
+        reproducible=reproducible,
+        ray_options=ray_options,
+        data=data,
+        address=address,
+    )
     spec: dict[str, Any] = {
         "space": space.to_json(),
         "strategy": strategies.to_json(strategy),
@@ -127,7 +146,7 @@ def search(
     with _open(study, space, spec, resume) as log:
         past = fold(stored_history(study) if study is not None else (), spec, proposer)
         loop = Loop(
-            _limits(begin, trials, time_limit, retries, max_failures, timeout),
+            limits,
             objectives,
             proposer.max_pending(1),
             finished=past.finished,
@@ -148,7 +167,7 @@ def retry(
     study: str | Path,
     *,
     states: Collection[str] = FAILED,
-    space: Space | None = None,
+    space: Space | Mapping[str, Parameter] | None = None,
     time_limit: float | None = None,
     concurrency: int | None = None,
     ray_options: Mapping[str, Any] | None = None,
@@ -170,14 +189,20 @@ def retry(
     place of the failure in the study; the strategy learns of it when the search goes on.
     """
     begin = time.time_ns()
+    check_study(study)
     stored = Study.load(study)
-    space = stored.space if space is None else space
+    space = stored.space if space is None else space_of(space)
     check_same(stored.spec, {**stored.spec, "space": space.to_json()}, (), stored.place)
     unknown = sorted(set(states) - set(FAILED))
     if unknown:
         raise UsageError(f"states: expected some of {list(FAILED)}, found {unknown}")
-    _check_counts(concurrency=concurrency, max_failures=max_failures)
-    examine(objective)
+    limits = limits_of(
+        begin, time_limit=time_limit, retries=retries, max_failures=max_failures, timeout=timeout
+    )
+    check_view(progress, callbacks)
+    check_running(
+        objective, concurrency=concurrency, ray_options=ray_options, data=data, address=address
+    )
     spec, objectives = stored.spec, stored.objectives
     backlog = failed_trials(stored, space, states)
     strategy = strategies.from_json(spec["strategy"])
@@ -185,7 +210,7 @@ def retry(
     again = sum(map(len, backlog))
     with _open(study, space, spec, True) as log:
         loop = Loop(
-            _limits(begin, len(stored), time_limit, retries, max_failures, timeout),
+            limits,
             objectives,
             ANY_NUMBER,
             finished=len(stored) - again,
@@ -197,61 +222,6 @@ def retry(
         where = _Where(address, ray_options, concurrency)
         view = _View(progress, callbacks, len(stored), time_limit)
         return _run(loop, proposer, job, log, where, view)
-
-
-# --- arguments ------------------------------------------------------------------------------
-
-
-def _objectives(metric: str | Mapping[str, str], mode: str) -> Objectives:
-    modes: Any = {metric: mode} if isinstance(metric, str) else metric
-    if not isinstance(modes, Mapping) or not modes:
-        raise UsageError(
-            f"metric: expected a name, or a mapping from names to 'min' or 'max', found {metric!r}"
-        )
-    for name, direction in modes.items():
-        if not isinstance(name, str) or not name:
-            raise UsageError(f"metric: expected the name of a metric, found {name!r}")
-        if direction not in ("min", "max"):
-            raise UsageError(f"mode: expected 'min' or 'max', found {direction!r}")
-    return Objectives(tuple(modes), tuple(direction == "max" for direction in modes.values()))
-
-
-def _check_strategy(strategy: Any, objectives: Objectives) -> None:
-    if not isinstance(strategy, Strategy):
-        given = "the class itself; add ()" if isinstance(strategy, type) else repr(strategy)
-        raise UsageError(f"strategy: expected a strategy such as RandomSearch(), found {given}")
-    if len(objectives.names) > 1 and not strategy.multi_objective:
-        raise UsageError(
-            f"strategy: {type(strategy).__name__} takes one objective, and there are "
-            f"{len(objectives.names)}: {list(objectives.names)}"
-        )
-
-
-def _check_counts(**counts: int | None) -> None:
-    for name, count in counts.items():
-        if count is None:
-            continue
-        if isinstance(count, bool) or not isinstance(count, int):
-            raise UsageError(f"{name}: expected an integer or None, found {count!r}")
-        if count <= 0:
-            raise UsageError(f"{name}: expected at least 1, found {count}")
-
-
-def _limits(
-    begin: int,
-    trials: int | None,
-    time_limit: float | None,
-    retries: int,
-    max_failures: int | None,
-    timeout: float | None,
-) -> Limits:
-    for name, seconds in (("time_limit", time_limit), ("timeout", timeout)):
-        if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
-            raise UsageError(f"{name}: expected seconds > 0 or None, found {seconds!r}")
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
-        raise UsageError(f"retries: expected an integer >= 0, found {retries!r}")
-    deadline = None if time_limit is None else begin + int(time_limit * 1e9)
-    return Limits(trials, deadline, retries, max_failures, timeout)
 
 
 # --- where it runs and is stored --------------------------------------------------------------
@@ -336,7 +306,14 @@ def _run(
             heard = stack.enter_context(
                 listening(driver.stop, interrupt=isinstance(executor, Inline))
             )
-            why = driver.run()
+            try:
+                why = driver.run()
+            except ClusterError as error:
+                raise ClusterLost(f"{error}; {_safe(log)}") from error
+            except KeyboardInterrupt:  # the second one, or a trial's own
+                if heard.number is None:
+                    raise
+                why = "stopped"
     log.close()
     study = Study(Reader(log.place) if stored else log, job.space)
     return _conclude(study, why, heard, monitor)
@@ -344,18 +321,25 @@ def _run(
 
 def _conclude(study: Study, why: Why, heard: Heard, monitor: Monitor) -> Study:
     """Return the study, or raise what its end calls for."""
-    where = "in memory only" if study.place == "memory" else f"stored in {study.place}"
     if why == "failures":
+        error = (monitor.error or "").strip()
         raise SearchFailed(
-            f"the first {monitor.failed} trials all failed, so the search was ended "
-            f"(max_failures); nothing else was wrong with it. The last error:\n{monitor.error}"
+            f"{error.rpartition(chr(10))[2]}\n{error}\nThe first {monitor.failed} trials all "
+            "failed, so the search was ended; mend the objective and start again, or pass "
+            "max_failures=None to go on through failures"
         )
     if heard.number is not None:
         name = signal.Signals(heard.number).name
         raise Interrupted(
-            f"ended by {name}, in order: {len(study)} trials, {where}; "
-            "the same command goes on from there",
+            f"ended by {name}, in order: {len(study)} trials, {_safe(study)}",
             study,
             heard.number,
         )
     return study
+
+
+def _safe(source: StudyLog | MemoryLog | Study) -> str:
+    """What remains of a search that was cut short."""
+    if source.place == "memory":
+        return "in memory only"
+    return f"stored in {source.place}; the same command goes on from there"

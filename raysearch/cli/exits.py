@@ -26,7 +26,6 @@ USAGE = 2
 NO_VALID_TRIAL = 3
 CORRUPT = 65
 CANNOT_CREATE = 73
-LOST = 75
 PIPE_CLOSED = 141
 
 
@@ -48,6 +47,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.StudyLocked, 73),
     (errors.StudyMismatch, 78),
     (errors.StudyFormat, 78),
+    (errors.ClusterLost, 75),
     (errors.ClusterError, 69),
     (OutputError, CANNOT_CREATE),
     (OSError, 74),  # StudyStorage among them
@@ -59,6 +59,4 @@ def exit_code(error: BaseException) -> int:
     """The exit code for an error."""
     if isinstance(error, errors.Interrupted):
         return 128 + error.signal
-    if isinstance(error, errors.ClusterError) and getattr(error, "lost", False):
-        return LOST
     return next((code for kind, code in _CODES if isinstance(error, kind)), BUG)

@@ -19,7 +19,7 @@ LARGE = 10_000_000  # bytes that an objective may bring along without a warning
 
 
 def check_serializable(objective: Callable[..., Any]) -> None:
-    """Raise ObjectiveError, naming the variable to blame, if it cannot be sent; warn if large.
+    """Raise ObjectiveError, naming the variable to blame, if it cannot be sent.
 
     A function from a file that workers cannot import travels whole, with what it uses of
     that file.
@@ -33,7 +33,12 @@ def check_serializable(objective: Callable[..., Any]) -> None:
             f"serialized: {size}; create it inside the objective, or pass plain data as "
             "search(data={...}), found there as trial.data"
         ) from size
-    if size > LARGE:
+
+
+def warn_if_large(objective: Callable[..., Any]) -> None:
+    """Warn if a serializable objective brings along much data, and say how it should travel."""
+    size = _size(objective)
+    if isinstance(size, int) and size > LARGE:
         sizes = {name: _size(value) for name, value in captured(objective)}
         name, most = max(
             ((n, s) for n, s in sizes.items() if isinstance(s, int)),

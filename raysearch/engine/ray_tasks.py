@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from ..space import Columns, Space
 from ..trial import Ints
 from .evaluate import evaluate
 from .objective import Signature, examine
-from .ray_serialize import check_serializable
+from .ray_serialize import check_serializable, warn_if_large
 from .records import Done, ExecutorEvent, Job, Lost, Results, Task
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -60,6 +60,17 @@ def _run(box: list[ray.ObjectRef[Any]], numbers: Ints, values: Arrays, active: A
 # --- in the driver ----------------------------------------------------------------------------
 
 
+def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]) -> None:
+    """Refuse, before Ray is needed, what it would not take.
+
+    Raises ObjectiveError, or UsageError for an option that Ray does not know.
+    """
+    examine(objective)
+    check_serializable(objective)
+    _remote(ray_options)
+    _request(ray_options)
+
+
 class RayTasks:
     """An executor on the Ray that this process is connected to.
 
@@ -77,8 +88,8 @@ class RayTasks:
         ray_options: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
     ) -> None:
-        examine(job.objective)
-        check_serializable(job.objective)
+        check_sendable(job.objective, ray_options or {})
+        warn_if_large(job.objective)
         self._concurrency = math.inf if concurrency is None else concurrency
         self._remote = _remote(ray_options or {})
         self._request = _request(ray_options or {})

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ..engine.records import Finished
 from ..space import Space
-from .rows import Rows, admit
+from .rows import Rows, admit, learn
 from .schema import METRICS, fit, part_of
 
 
@@ -31,7 +31,9 @@ class MemoryLog:
 
     def admit(self, finished: Finished) -> Finished:
         """The trials as this log can hold them; see `StudyLog.admit`."""
-        return admit(finished, self._metrics)
+        finished = admit(finished, self._metrics)
+        self._metrics = learn(finished, self._metrics)
+        return finished
 
     def append(self, finished: Sequence[Finished]) -> None:
         """Add trials, all of them or none."""

@@ -166,6 +166,10 @@ def admit(finished: Finished, known: Mapping[str, pa.DataType]) -> Finished:
     metrics = dict(finished.metrics)
     room = MAX_METRICS - len(known)
     for name, values in finished.metrics.items():
+        if name not in known and (why := _unusable("metrics", name)):
+            del metrics[name]
+            problems |= {i: why for i, value in enumerate(values.tolist()) if value is not None}
+            continue
         room -= name not in known
         if values.dtype == np.float64 and known.get(name, NUMBER) == NUMBER and room >= 0:
             continue
@@ -184,11 +188,17 @@ def admit(finished: Finished, known: Mapping[str, pa.DataType]) -> Finished:
                 f"before, found {found}; return one type, or use another name"
             )
         metrics[name] = kept
-    if not problems:
+    if not problems and len(metrics) == len(finished.metrics):
         return finished
     state = finished.state.copy()
     state[list(problems)] = INVALID
     return replace(finished, state=state, metrics=metrics, errors={**finished.errors, **problems})
+
+
+def learn(finished: Finished, known: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
+    """The types of metrics as known after these trials, which have been admitted."""
+    found = {n: _type_of(n, values, known.get(n)) for n, values in finished.metrics.items()}
+    return {**known, **{name: type_ for name, type_ in found.items() if type_ is not None}}
 
 
 # --- parameters ---------------------------------------------------------------------------
@@ -303,11 +313,18 @@ def _metric(values: NDArray[Any], type_: pa.DataType) -> pa.Array[Any]:
 
 
 def _check_name(where: str, name: str) -> None:
-    if not _encodable(name) or EXTENSION.decode() in name:
-        raise UsageError(
-            f"{where}[{name!r}]: expected a name of valid Unicode without {EXTENSION.decode()!r}, "
-            "because it becomes the name of a column; choose another name"
-        )
+    if why := _unusable(where, name):
+        raise UsageError(why)
+
+
+def _unusable(where: str, name: str) -> str | None:
+    """Why the name cannot be that of a column, if so."""
+    if _encodable(name) and EXTENSION.decode() not in name:
+        return None
+    return (
+        f"{where}[{name!r}]: expected a name of valid Unicode without {EXTENSION.decode()!r}, "
+        "because it becomes the name of a column; choose another name"
+    )
 
 
 def _encodable(text: str) -> bool:

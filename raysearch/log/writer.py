@@ -22,7 +22,7 @@ from .compact import compact
 from .compare import check_same
 from .parts import ArrowPart, about_segment, segment_name
 from .reader import FORMAT, Reader, closing_name, session_name
-from .rows import Rows, admit
+from .rows import Rows, admit, learn
 from .schema import METRICS, fit, part_of, unify
 from .segment import END, encode_frame, encode_header
 from .storage import Appender, Storage, open_storage, storing
@@ -142,7 +142,9 @@ class StudyLog:
 
         A metric of another type than before is left out and its trial becomes invalid.
         """
-        return admit(finished, self._metrics)
+        finished = admit(finished, self._metrics)
+        self._metrics = learn(finished, self._metrics)
+        return finished
 
     def append(self, finished: Sequence[Finished]) -> None:
         """Add trials, all of them or none; when this returns they are durable.

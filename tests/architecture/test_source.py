@@ -23,7 +23,7 @@ LAYERS = (
     "engine",
     "log study",
     "report",
-    "monitor resume search",
+    "arguments monitor resume search",
     "testing cli integrations",
 )
 LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
