@@ -58,9 +58,12 @@ def test_seeds_streams_and_kinds_of_draw_are_independent():
 def test_draws_have_the_distribution_they_promise():
     u, z = rng.uniform(3, 0, 4000, 3), rng.normal(3, 0, 4000, 3)
 
-    assert u.min() >= 0 and u.max() < 1
-    assert abs(u.mean() - 0.5) < 0.01 and abs(u.var() - 1 / 12) < 0.003
-    assert abs(z.mean()) < 0.03 and abs(z.var() - 1) < 0.04
+    assert u.min() >= 0
+    assert u.max() < 1
+    assert abs(u.mean() - 0.5) < 0.01
+    assert abs(u.var() - 1 / 12) < 0.003
+    assert abs(z.mean()) < 0.03
+    assert abs(z.var() - 1) < 0.04
 
 
 @pytest.mark.parametrize("extreme", [0.0, 1 - 2.0**-53])
@@ -77,4 +80,5 @@ def test_a_seed_that_is_none_is_refused(seed):
 
 
 def test_numpy_integers_are_seeds():
-    assert rng.check_seed(np.int32(7)) == 7 and type(rng.check_seed(np.uint64(7))) is int
+    assert rng.check_seed(np.int32(7)) == 7
+    assert type(rng.check_seed(np.uint64(7))) is int
