@@ -83,7 +83,7 @@ def check_study(study: Any, resume: Any = True) -> None:
     """A place for a study, and what to do with one that is there."""
     if study is not None and not isinstance(study, (str, Path)):
         raise UsageError(f"study: expected a folder or URI, found {_shown(study)}")
-    if resume not in (True, False, "changed") or isinstance(resume, int) != (resume != "changed"):
+    if not isinstance(resume, bool) and resume != "changed":
         raise UsageError(f"resume: expected True, False or 'changed', found {resume!r}")
 
 

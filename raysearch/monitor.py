@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -143,4 +143,7 @@ def _trials(finished: Finished) -> list[FinishedTrial]:
 
 
 def _moment(ns: int) -> datetime | None:
-    return datetime.fromtimestamp(ns / 1e9, UTC) if ns else None
+    """The time to the microsecond, as it is read from a study; None if it never came."""
+    if not ns:
+        return None
+    return datetime.fromtimestamp(ns // 10**9, UTC) + timedelta(microseconds=ns // 1000 % 10**6)
