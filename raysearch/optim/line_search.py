@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from math import copysign, inf, isfinite, nan, sqrt
 from typing import NamedTuple, TypeVar
 
+EPS = 2.0**-52
+HUGE = 1e150  # what interpolation could not handle counts as not finite
+
 T = TypeVar("T")
 Trials = Generator[float, tuple[float, float], T]
 Search = Trials[float | None]
@@ -79,7 +82,7 @@ class StrongWolfe(LineSearch):
         a = min(first, longest)
         for _ in range(self.max_trials):
             f, d = yield a
-            if not (isfinite(f) and isfinite(d)):
+            if not (abs(f) < HUGE and abs(d) < HUGE):
                 longest = a
                 a = best.a + 0.1 * (a - best.a)
                 high = min(high, longest)
@@ -110,7 +113,8 @@ class StrongWolfe(LineSearch):
             else:
                 low, high = a + 1.1 * (a - best.a), a + 4.0 * (a - best.a)
             a = min(a, longest)
-        return best.a if best.f < f0 and best.f <= f0 + self.c1 * best.a * d0 else None
+        lower = f0 - best.f > EPS * abs(f0)  # by more than rounding errors
+        return best.a if lower and best.f <= f0 + self.c1 * best.a * d0 else None
 
 
 def _tilt(p: Point, slope: float) -> Point:
