@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from .engine.loop import Loop
 from .engine.progress import Best, Progress
 from .engine.records import RETRIED, Finished
+from .errors import UsageError
 from .study import FinishedTrial, Study
 from .trial import COMPLETE, STATES
 
@@ -53,7 +55,7 @@ class Monitor:
         self._start = self._last = math.nan  # of the first and the latest round
         self._failed_before = len(study) - study.counts.get("complete", 0)  # and not retried
         self._known["resumed"] = len(study)
-        if len(study.objectives.names) == 1 and len(study) > self._failed_before:
+        with suppress(UsageError):  # there is none yet, or a front
             best = study.best
             self._take(best.number, best.metrics[study.objectives.names[0]], best.config)
 

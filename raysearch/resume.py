@@ -8,7 +8,7 @@ chapters are told as points that come from elsewhere, as far as the space still 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .engine.proposer import Proposer
-from .engine.records import Finished
+from .engine.records import Finished, Objectives
 from .engine.work import Work
-from .errors import StudyLocked, StudyNotFound
+from .errors import StudyLocked, StudyMismatch, StudyNotFound
 from .log.compare import DECISIVE
 from .log.reader import Reader
 from .log.rows import Rows
@@ -53,15 +53,26 @@ def same_chapter(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return all(old.get(key) == new.get(key) for key in ("first", *DECISIVE))
 
 
-def first_number(place: str | Path, spec: Mapping[str, Any]) -> int:
-    """The number of the first trial of the chapter that a session with this spec belongs to."""
+def first_number(
+    place: str | Path,
+    spec: Mapping[str, Any],
+    proposer: Callable[[int], Proposer] | None = None,
+) -> int:
+    """The number of the first trial of the chapter that a session with this spec belongs to.
+
+    proposer  makes the strategy's host for a chapter with this first number; if given, a
+              new chapter begins where the strategy no longer proposes what it once did
+    """
     try:
         reader = Reader(place)
     except StudyNotFound:
         return 0
-    stored = reader.spec
-    if same_chapter(stored, {**spec, "first": stored.get("first")}):
-        return int(stored.get("first", 0))
+    first = int(reader.spec.get("first", 0))
+    own = {**spec, "first": first}
+    if same_chapter(reader.spec, own) and (
+        proposer is None or _agrees(stored_history(place), own, proposer(first))
+    ):
+        return first
     numbers = [batch["number"] for batch in reader.batches(["number"])]
     return max((pc.max(n).as_py() for n in numbers if len(n)), default=-1) + 1
 
@@ -72,6 +83,14 @@ def stored_history(place: str | Path) -> History:
     specs = {number: about.get("spec", {}) for number, about in reader.sessions().items()}
     for part, chunk in reader.walk(reader.parts()):
         yield specs[part.session], chunk.decode(None)
+
+
+def _agrees(history: History, spec: Mapping[str, Any], proposer: Proposer) -> bool:
+    try:
+        fold(history, spec, proposer)
+    except StudyMismatch:
+        return False
+    return True
 
 
 def fold(history: History, spec: Mapping[str, Any], proposer: Proposer) -> Past:
@@ -90,7 +109,7 @@ def fold(history: History, spec: Mapping[str, Any], proposer: Proposer) -> Past:
             past.next = max(past.next, int(finished.number.max(initial=-1)) + 1)
             if chapter:
                 yield finished
-            elif (moved := _moved(finished, proposer.space)) is not None:
+            elif (moved := _moved(finished, proposer.space, proposer.objectives)) is not None:
                 proposer.tell_foreign(moved)
 
     pending = proposer.replay(own())
@@ -101,14 +120,24 @@ def fold(history: History, spec: Mapping[str, Any], proposer: Proposer) -> Past:
     return past
 
 
-def _moved(finished: Finished, space: Space) -> Finished | None:
-    """The trials that a space has, with their configurations in it."""
+def _moved(finished: Finished, space: Space, objectives: Objectives) -> Finished | None:
+    """The trials that a space has, with their configurations in it.
+
+    Complete trials that have not measured all objectives say nothing, and are left out.
+    """
+    measured = {
+        name: np.array([v if isinstance(v, float) else np.nan for v in values.tolist()])
+        for name, values in finished.metrics.items()
+        if name in objectives.names
+    }
+    loss = objectives.losses(finished.state, measured)
+    told = (finished.state != COMPLETE) | ~np.isnan(loss).any(axis=1)
     configs = finished.columns.configs()
-    rows = [i for i, config in enumerate(configs) if space.contains(config)]
+    rows = [i for i, config in enumerate(configs) if told[i] and space.contains(config)]
     if not rows:
         return None
     columns = space.columns([configs[i] for i in rows])
-    return replace(finished.take(np.array(rows)), columns=columns)
+    return replace(replace(finished, metrics=measured).take(np.array(rows)), columns=columns)
 
 
 def failed_trials(study: Study, space: Space, states: Collection[str]) -> list[Work]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -141,8 +142,10 @@ def search(
         "seed": seed,
         **({"reproducible": concurrency} if reproducible else {}),
     }
-    spec["first"] = first_number(study, spec) if study is not None else 0
-    proposer = Proposer(strategy, space, objectives, seed, spec["first"])
+    host = partial(Proposer, strategy, space, objectives, seed)
+    tried = host if resume == "changed" else None
+    spec["first"] = first_number(study, spec, tried) if study is not None else 0
+    proposer = host(spec["first"])
     with _open(study, space, spec, resume) as log:
         past = fold(stored_history(study) if study is not None else (), spec, proposer)
         loop = Loop(
