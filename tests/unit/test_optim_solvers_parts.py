@@ -162,6 +162,8 @@ def test_modified_cholesky_always_descends(seed: int, n: int) -> None:
     assert g @ modified_cholesky_solve(a + a.T, g, 0.0) > 0
     definite = a @ a.T + np.eye(n)
     assert_allclose(modified_cholesky_solve(definite, g, 0.0), np.linalg.solve(definite, g))
+    turned = modified_cholesky_solve(np.diag([-2.0, 4.0]), np.array([2.0, 4.0]), 0.0)
+    assert_allclose(turned, [1, 1])  # abs(-2) in place of -2
 
 
 @given(seed=seeds, n=st.integers(1, 8))
