@@ -48,7 +48,12 @@ class LineSearch(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Armijo(LineSearch):
-    """Backtracking until phi(a) <= phi(0) + c1 a phi'(0), by quadratic interpolation."""
+    """Backtracking until phi(a) <= phi(0) + c1 a phi'(0), by quadratic interpolation.
+
+    >>> trials = Armijo().search(1.0, -2.0, first=4.0)  # of (1 - a)^2
+    >>> next(trials), trials.send((9.0, 6.0))
+    (4.0, 1.0)
+    """
 
     c1: float = 1e-4
 

@@ -111,7 +111,17 @@ _running: weakref.WeakKeyDictionary[State[Any], tuple[Steps[Any], Request]] = (
 class Solver(ABC, Generic[P]):
     """One method of descent. To write one: implement `begin` and `iterate`.
 
-    max_evaluations  of fun; None: 100 (n + 10)
+    max_evaluations  of fun; None: 100 (n + 10). Differences that stand in for derivatives do
+                     not count
+
+    >>> from raysearch import optim
+    >>> solver = optim.LBFGS(gtol=1e-6)
+    >>> state = solver.init([3.0, 4.0])
+    >>> while (request := solver.ask(state)) is not None:
+    ...     x = request.x
+    ...     state = solver.tell(state, fun=x @ x, jac=2 * x)
+    >>> solver.result(state).message
+    'converged: the gradient is within its tolerance of zero'
     """
 
     max_evaluations: int | None = None
