@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -96,7 +97,9 @@ class RayTasks:
         self._slots, self._counted = 0, -math.inf
         self._box = [_put(job)]
         self._tasks: dict[ray.ObjectRef[Any], int] = {}
+        self._waiting: deque[Task] = deque()  # Ray would run them beside the others
         self._cancelled: set[int] = set()
+        self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
         if not self.slots():
             raise ClusterError(_too_large(self._request))
 
@@ -109,12 +112,21 @@ class RayTasks:
 
     def submit(self, task: Task) -> None:
         """Hand the task to Ray, which starts it as soon as the resources are free."""
-        columns = task.columns
-        ref = self._remote.remote(self._box, task.numbers, columns.numbers, columns.active)
-        self._tasks[ref] = task.id
+        self._waiting.append(task)
+        self._send()
+
+    def _send(self) -> None:
+        while self._waiting and len(self._tasks) < self._concurrency:
+            task = self._waiting.popleft()
+            columns = task.columns
+            ref = self._remote.remote(self._box, task.numbers, columns.numbers, columns.active)
+            self._tasks[ref] = task.id
 
     def cancel(self, task: int) -> None:
         """End its worker."""
+        if any(waiting.id == task for waiting in self._waiting):
+            self._waiting = deque(waiting for waiting in self._waiting if waiting.id != task)
+            self._events.append(Lost(task, "cancelled", "before it began"))
         for ref, number in self._tasks.items():
             if number == task:
                 self._cancelled.add(task)
@@ -122,6 +134,9 @@ class RayTasks:
 
     def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
         """All tasks that are over; waits for one."""
+        if self._events:
+            events, self._events = self._events, []
+            return events
         if not self._tasks:
             time.sleep(timeout)
             return []
@@ -129,12 +144,15 @@ class RayTasks:
         ready, _ = ray.wait(pending, num_returns=1, timeout=timeout)
         if ready:
             ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0)
-        return [self._event(ref) for ref in ready]
+        events = [self._event(ref) for ref in ready]
+        self._send()
+        return events
 
     def close(self) -> None:
         """End what runs, and let go of the job and its data."""
         for ref in self._tasks:
             ray.cancel(ref, force=True)
+        self._waiting.clear()
         self._tasks.clear()
         self._box.clear()
 
