@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .engine.records import Objectives
-from .errors import SpaceError, UsageError
+from .errors import SpaceError, StudyNotFound, UsageError
 from .log import Reader
 from .log.rows import metrics_of
 from .log.schema import CONFIG, METRICS, TIME
@@ -112,7 +112,13 @@ class Study:
 
         Raises StudyNotFound, StudyFormat, or, as soon as rows are read, StudyCorrupt.
         """
-        return cls(Reader(place))
+        reader = Reader(place)
+        if not reader.spec:
+            raise StudyNotFound(
+                f"study {reader.place}: nothing was searched here yet (its first session has not "
+                "begun); start it with raysearch run"
+            )
+        return cls(reader)
 
     # --- tables ---------------------------------------------------------------------------
 

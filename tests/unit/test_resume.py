@@ -10,7 +10,7 @@ import pytest
 
 import raysearch as rs
 from raysearch import strategies
-from raysearch.errors import Interrupted, StudyMismatch, UsageError
+from raysearch.errors import Interrupted, StudyMismatch, StudyNotFound, UsageError
 from raysearch.strategies.random import RandomSearch
 
 SPACE = rs.Space(
@@ -140,6 +140,16 @@ def test_a_study_with_sessions_and_no_rows_goes_on(tmp_path):
             search(tmp_path, callbacks=[lambda trials: None], progress=failing_disk)
     assert len(rs.Study.load(tmp_path)) == 0
     assert table(search(tmp_path)) == table(search(None))
+
+
+def test_a_study_whose_driver_died_before_its_first_session_is_no_study_yet(tmp_path):
+    search(tmp_path)
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.name != "study.json":
+            path.unlink()
+    with pytest.raises(StudyNotFound, match="nothing was searched here yet"):
+        rs.Study.load(tmp_path)
+    assert len(search(tmp_path)) == 40
 
 
 def failing_disk(progress):
