@@ -3,8 +3,8 @@
 The test images had no part in the search, so the accuracy on them is the one to expect.
 """
 
-from digits import settings, space
-from mlp import accuracy, digits, train
+from digits import settings, space, train
+from mlp import accuracy, digits
 
 import raysearch as rs
 

@@ -7,6 +7,7 @@ From Python: `python examples/digits.py`. From the command line:
 import mlp
 
 import raysearch as rs
+from raysearch import optim
 
 space = rs.Space(
     {
@@ -20,9 +21,15 @@ space = rs.Space(
 settings = {"trials": 64, "metric": "accuracy", "mode": "max", "study": "runs/digits"}
 
 
+def train(config, images):
+    momentum = config["momentum"]
+    rule = optim.SGD(config["lr"], momentum, nesterov=momentum > 0)
+    return mlp.train(config, images, rule)
+
+
 def objective(config):
-    train, valid, _ = mlp.digits()
-    return {"accuracy": mlp.accuracy(mlp.train(config, train), valid)}
+    images, valid, _ = mlp.digits()
+    return {"accuracy": mlp.accuracy(train(config, images), valid)}
 
 
 if __name__ == "__main__":

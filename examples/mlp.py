@@ -14,6 +14,7 @@ Williams, 1986).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -90,17 +91,19 @@ def loss_and_gradient(
     }
 
 
-def train(config: Mapping[str, Any], data: Part, epochs: int = EPOCHS, seed: int = 0) -> Params:
-    """Parameters after so many passes over the data, in mini-batches, by Nesterov's momentum.
+def train(
+    config: Mapping[str, Any], data: Part, rule: Any, epochs: int = EPOCHS, seed: int = 0
+) -> Params:
+    """Parameters after so many passes over the data, in mini-batches.
 
-    config  lr (falls to a tenth of it by the end), batch_size, hidden, dropout, momentum
+    config  batch_size, hidden, dropout
+    rule    of `raysearch.optim`, moves the parameters; its lr falls to a tenth by the end
     """
     rng = np.random.default_rng(seed)
     n, size, keep = len(data.x), config["batch_size"], np.float32(1 - config["dropout"])
     params = initial(rng, data.x.shape[1], config["hidden"])
     steps = epochs * -(-n // size)
-    rate = optim.Exponential(config["lr"], 0.1 ** (1 / steps))
-    rule = optim.SGD(lr=rate, momentum=config["momentum"], nesterov=config["momentum"] > 0)
+    rule = replace(rule, lr=optim.Exponential(rule.lr, 0.1 ** (1 / steps)))
     state = rule.init(params)
     for _ in range(epochs):
         order = rng.permutation(n)
