@@ -312,7 +312,7 @@ def _run(
             try:
                 why = driver.run()
             except ClusterError as error:
-                raise ClusterLost(f"{error}; {_safe(log)}") from error
+                raise ClusterLost(f"{error}; what is finished is {_safe(log)}") from error
             except KeyboardInterrupt:  # the second one, or a trial's own
                 if heard.number is None:
                     raise

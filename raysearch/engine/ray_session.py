@@ -86,6 +86,26 @@ def _init(target: str | None, start: Mapping[str, Any]) -> None:
         ) from error
 
 
+def check_alive() -> None:
+    """Raise ClusterError if the head, or this machine's raylet, is gone.
+
+    Ray itself would notice after 15 to 60 seconds, and end this process.
+    """
+    from ray._private import worker
+
+    node = worker._global_node
+    if node is None:
+        return  # connected by Ray Client, which says so itself
+    host, _, port = node.gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS).close()
+        with socket.socket(socket.AF_UNIX) as raylet:
+            raylet.settimeout(PROBE_SECONDS)
+            raylet.connect(node.raylet_socket_name)
+    except OSError as error:
+        raise ClusterError(f"Ray has gone away ({error})") from error
+
+
 # --- where it is ------------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ from ..trial import Ints
 from .evaluate import evaluate
 from .objective import Signature, examine
 from .ray_serialize import check_serializable, warn_if_large
+from .ray_session import check_alive
 from .records import Done, ExecutorEvent, Job, Lost, Results, Task
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -107,6 +108,7 @@ class RayTasks:
         """How many tasks fit on the machines that there are, counted once a second."""
         now = time.monotonic()
         if now - self._counted > _REFRESH_SECONDS:
+            check_alive()
             self._slots, self._counted = _fit(self._request), now
         return int(min(self._slots, self._concurrency))
 
