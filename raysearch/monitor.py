@@ -17,7 +17,7 @@ from .engine.progress import Best, Progress
 from .engine.records import RETRIED, Finished
 from .errors import UsageError
 from .study import FinishedTrial, Study
-from .trial import COMPLETE, STATES
+from .trial import STATES, has_result
 
 Callback = Callable[[Sequence[FinishedTrial]], Any]
 
@@ -27,37 +27,37 @@ _HISTORY = 512  # points of the best-so-far curve that are kept
 class Monitor:
     """Watches the engine: keeps the best trial and the books, and calls who wants to know.
 
-    study      as it was before this session
+    before     the study as it was before this session
     show       gets a `Progress` after every round; None: nobody
     callbacks  get the trials of every round, once they are durable
-    known      what of a `Progress` stays the same: strategy, trials, time_limit
+    known      what of a `Progress` stays the same: strategy, trials, time_limit, study
     """
 
     def __init__(
         self,
-        study: Study,
+        before: Study,
+        /,
         show: Callable[[Progress], None] | None,
         callbacks: Sequence[Callback],
         **known: Any,
     ) -> None:
         self.failed = 0  # trials without a result, in this session
         self.error: str | None = None  # of the trial that failed last
-        self._objectives = study.objectives
+        self._objectives = before.objectives
         self._show = show
         self._callbacks = callbacks
-        self._known = {"name": study.place.rstrip("/").rpartition("/")[2], **known}
-        self._known["study"] = None if study.place == "memory" else study.place
+        self._known = {"name": before.place.rstrip("/").rpartition("/")[2], **known}
         self._best: Best | None = None
         self._since = 0  # trials told after the best
         self._history: list[float] = []
         self._busy = 0.0  # seconds that trials of this session took
         self._available = 0.0  # seconds that slots were there
         self._start = self._last = math.nan  # of the first and the latest round
-        self._failed_before = len(study) - study.counts.get("complete", 0)  # and not retried
-        self._known["resumed"] = len(study)
+        self._failed_before = len(before) - before.counts.get("complete", 0)  # and not retried
+        self._known["resumed"] = len(before)
         with suppress(UsageError):  # there is none yet, or a front
-            best = study.best
-            self._take(best.number, best.metrics[study.objectives.names[0]], best.config)
+            best = before.best
+            self._take(best.number, best.metrics[before.objectives.names[0]], best.config)
 
     def __call__(self, loop: Loop, finished: Sequence[Finished]) -> bool:
         """Take in one round; True if a callback wants the search to end."""
@@ -79,10 +79,10 @@ class Monitor:
     def _record(self, finished: Finished) -> None:
         self._busy += float(np.nansum(finished.seconds))
         self._failed_before -= int(np.count_nonzero(finished.after == RETRIED))
-        self.failed += int(np.count_nonzero(finished.state != COMPLETE))
+        self.failed += int(np.count_nonzero(~has_result(finished.state)))
         if finished.errors:
             self.error = finished.errors[max(finished.errors)]
-        if len(self._objectives.names) > 1 or not np.any(finished.state == COMPLETE):
+        if len(self._objectives.names) > 1 or not has_result(finished.state).any():
             return
         loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
         i = int(np.lexsort((finished.number, loss))[0])  # NaN comes last

@@ -8,7 +8,7 @@ chapters are told as points that come from elsewhere, as far as the space still 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .engine.proposer import Proposer
+from .engine.proposer import Proposer, Replay
 from .engine.records import Finished, Objectives
 from .engine.work import Work
 from .errors import StudyLocked, StudyMismatch, StudyNotFound
@@ -27,7 +27,7 @@ from .log.reader import Reader
 from .log.rows import Rows
 from .space import Space
 from .study import Study
-from .trial import COMPLETE, Ints
+from .trial import Ints, has_result
 
 History = Iterable[tuple[Mapping[str, Any], pa.RecordBatch]]
 
@@ -38,13 +38,11 @@ class Past:
 
     finished   trials told, each counted once however often it was retried
     completed  how many of them have a valid result
-    next       the lowest trial number that has not been used
     pending    trials that the strategy knows as asked, to be run first
     """
 
     finished: int = 0
     completed: int = 0
-    next: int = 0
     pending: list[Work] = field(default_factory=list)
 
 
@@ -95,28 +93,20 @@ def _agrees(history: History, spec: Mapping[str, Any], proposer: Proposer) -> bo
 
 def fold(history: History, spec: Mapping[str, Any], proposer: Proposer) -> Past:
     """Bring the strategy to where it was, and count what has been done."""
-    past = Past()
-    seen = _Numbers()
-
-    def own() -> Iterator[Finished]:
-        for session, batch in history:
-            chapter = same_chapter(session, spec)
-            space = proposer.space if chapter else Space.from_json(session["space"])
-            finished = Rows(space).from_batch(batch)
-            new = seen.add(finished.number)
-            past.finished += int(np.count_nonzero(new))
-            past.completed += int(np.count_nonzero(finished.state == COMPLETE))
-            past.next = max(past.next, int(finished.number.max(initial=-1)) + 1)
-            if chapter:
-                yield finished
-            elif (moved := _moved(finished, proposer.space, proposer.objectives)) is not None:
-                proposer.tell_foreign(moved)
-
-    pending = proposer.replay(own())
-    if not proposer.asked and past.next > proposer.first:
+    past, seen, replay = Past(), _Numbers(), Replay(proposer)
+    for session, batch in history:
+        chapter = same_chapter(session, spec)
+        space = proposer.space if chapter else Space.from_json(session["space"])
+        finished = Rows(space).from_batch(batch)
+        past.finished += int(np.count_nonzero(seen.add(finished.number)))
+        past.completed += int(np.count_nonzero(has_result(finished.state)))
+        if chapter:
+            replay.take(finished)
+        elif (moved := _moved(finished, proposer.space, proposer.objectives)) is not None:
+            proposer.tell_foreign(moved)
+    if not proposer.asked and seen.next > proposer.first:
         raise StudyLocked("study: another driver was at it until just now; start again")
-    past.next = max(past.next, proposer.first + proposer.asked)
-    past.pending = [] if pending is None else [pending]
+    past.pending = replay.pending()
     return past
 
 
@@ -131,25 +121,39 @@ def _moved(finished: Finished, space: Space, objectives: Objectives) -> Finished
         if name in objectives.names
     }
     loss = objectives.losses(finished.state, measured)
-    told = (finished.state != COMPLETE) | ~np.isnan(loss).any(axis=1)
+    told = ~has_result(finished.state) | ~np.isnan(loss).any(axis=1)
+    return within(replace(finished, metrics=measured).take(np.flatnonzero(told)), space)
+
+
+def within(finished: Finished, space: Space) -> Finished | None:
+    """The trials whose configurations a space has, in it; None if there are none."""
     configs = finished.columns.configs()
-    rows = [i for i, config in enumerate(configs) if told[i] and space.contains(config)]
+    rows = [i for i, config in enumerate(configs) if space.contains(config)]
     if not rows:
         return None
+    some = finished.take(np.array(rows))
     columns = space.columns([configs[i] for i in rows])
-    return replace(replace(finished, metrics=measured).take(np.array(rows)), columns=columns)
+    return replace(some, trials=replace(some.trials, columns=columns))
 
 
 def failed_trials(study: Study, space: Space, states: Collection[str]) -> list[Work]:
-    """The trials of a study that ended in one of the states, to be run once more."""
-    table = study.trials
-    table = table.filter(pc.is_in(table["state"], pa.array(list(states))))
-    rows = Rows(space)
-    return [
-        Work.new(finished.number, finished.columns, finished.asked, finished.attempts)
-        for batch in table.to_batches()
-        if len(finished := rows.from_batch(batch))
+    """The trials of a study that ended in one of the states, to be run once more.
+
+    Trials of an earlier space come as far as this one still has them.
+    """
+    latest = study.trials.select(["number", "state"])
+    wanted = latest.filter(pc.is_in(latest["state"], pa.array(list(states))))["number"]
+    rows = [
+        (session, batch.filter(pc.is_in(batch["number"], wanted.combine_chunks())))
+        for session, batch in stored_history(study.place)
     ]
+    backlog, seen = [], _Numbers()
+    for session, batch in reversed(rows):  # of each trial the latest row
+        failed = Rows(Space.from_json(session["space"])).from_batch(batch)
+        failed = failed.take(np.flatnonzero(seen.add(failed.number)))
+        if (finished := within(failed, space)) is not None:
+            backlog.append(Work.new(finished.trials, finished.asked, finished.attempts))
+    return backlog[::-1]
 
 
 class _Numbers:
@@ -157,6 +161,11 @@ class _Numbers:
 
     def __init__(self) -> None:
         self._seen = np.zeros(1024, dtype=bool)
+
+    @property
+    def next(self) -> int:
+        """The lowest number above all that have been seen."""
+        return int(np.flatnonzero(self._seen).max(initial=-1)) + 1
 
     def add(self, numbers: Ints) -> NDArray[np.bool_]:
         """Mark the numbers; returns which were new."""

@@ -6,8 +6,8 @@ draw k blocks of its own makes it independent of how draws are grouped into batc
 the order in which they are made, and of the machine that makes them.
 
 A counter has four words of 64 bits; they are shared out as
-``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator` and 2 for
-`trial_seeds`.
+``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator` 2 for `trial_seeds`
+and 3 for `derived`.
 """
 
 from __future__ import annotations
@@ -64,6 +64,11 @@ def normal(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArra
 def generator(seed: int, k: int, stream: int = 0) -> np.random.Generator:
     """A numpy generator of its own for draw k, for use where the number of draws varies."""
     return np.random.Generator(np.random.Philox(key=seed, counter=[0, k, stream, 1]))
+
+
+def derived(seed: int, k: int) -> int:
+    """A seed of its own for part k of a search, in [0, 2**64)."""
+    return int(np.random.Philox(key=seed, counter=[k, 0, 0, 3]).random_raw())
 
 
 def trial_seeds(seed: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

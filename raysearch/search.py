@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,16 +20,16 @@ from .arguments import (
     objectives_of,
     space_of,
 )
-from .engine.driver import Driver
-from .engine.executor import Executor
-from .engine.inline import Inline
-from .engine.loop import Loop, Why
+from .engine.driver import Driver, steady_clock
+from .engine.events import Why
+from .engine.executors import Where, open_executor
+from .engine.loop import Loop
 from .engine.progress import Progress
-from .engine.proposer import Proposer
+from .engine.proposer import Host, Nobody, Proposer
 from .engine.records import Job
 from .engine.signals import Heard, listening
 from .errors import ClusterError, ClusterLost, Interrupted, SearchFailed, UsageError
-from .log import MemoryLog, Reader, StudyLog
+from .log import MemoryLog, StudyLog
 from .log.compare import DECISIVE, check_same
 from .monitor import Callback, Monitor
 from .report.live import Live
@@ -111,7 +110,7 @@ def search(
     >>> study.best.metrics["loss"] < 0.1
     True
     """
-    begin = time.time_ns()
+    begin = steady_clock()
     space = space_of(space)
     strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode)
@@ -150,18 +149,16 @@ def search(
         past = fold(stored_history(study) if study is not None else (), spec, proposer)
         loop = Loop(
             limits,
-            objectives,
             proposer.max_pending(1),
             finished=past.finished,
             completed=past.completed,
-            asked=proposer.asked,
             backlog=past.pending,
-            lockstep=reproducible or proposer.max_pending(1) < ANY_NUMBER,
+            in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
         )
-        job = Job(objective, space, objectives, seed, timeout, data or {})
-        where = _Where(address, ray_options, concurrency)
-        view = _View(progress, callbacks, trials, time_limit)
+        job = Job(objective, space, objectives, seed, timeout, data or {}, reproducible)
+        where = Where(address, ray_options, concurrency)
+        view = _View(progress, callbacks, type(strategy).__name__, trials, time_limit)
         return _run(loop, proposer, job, log, where, view)
 
 
@@ -191,7 +188,7 @@ def retry(
     Other arguments, result and exceptions are as for `search`. What comes out takes the
     place of the failure in the study; the strategy learns of it when the search goes on.
     """
-    begin = time.time_ns()
+    begin = steady_clock()
     check_study(study)
     stored = Study.load(study)
     space = stored.space if space is None else space_of(space)
@@ -208,51 +205,22 @@ def retry(
     )
     spec, objectives = stored.spec, stored.objectives
     backlog = failed_trials(stored, space, states)
-    strategy = strategies.from_json(spec["strategy"])
-    proposer = Proposer(strategy, space, objectives, spec["seed"], spec["first"])
     again = sum(map(len, backlog))
     with _open(study, space, spec, True) as log:
         loop = Loop(
             limits,
-            objectives,
             ANY_NUMBER,
             finished=len(stored) - again,
             completed=stored.counts.get("complete", 0),
             backlog=backlog,
-            asks=False,
         )
         job = Job(objective, space, objectives, spec["seed"], timeout, data or {})
-        where = _Where(address, ray_options, concurrency)
-        view = _View(progress, callbacks, len(stored), time_limit)
-        return _run(loop, proposer, job, log, where, view)
+        where = Where(address, ray_options, concurrency)
+        view = _View(progress, callbacks, "retry", len(stored), time_limit)
+        return _run(loop, Nobody(space), job, log, where, view)
 
 
-# --- where it runs and is stored --------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Where:
-    """Which executor runs the trials."""
-
-    address: str | None
-    ray_options: Mapping[str, Any] | None
-    concurrency: int | None
-
-
-@contextmanager
-def _executor(job: Job, where: _Where, folder: Path | None) -> Iterator[Executor]:
-    if where.address == "inline":
-        yield Inline(job)
-        return
-    from .engine.ray_session import connect
-    from .engine.ray_tasks import RayTasks
-
-    with connect(where.address, folder / "run.log" if folder else None):
-        executor = RayTasks(job, where.ray_options, where.concurrency)
-        try:
-            yield executor
-        finally:
-            executor.close()
+# --- the search itself ----------------------------------------------------------------------
 
 
 def _open(
@@ -264,51 +232,50 @@ def _open(
     return StudyLog.open(study, space, spec, resume=bool(resume), allow=allow)
 
 
-# --- the search itself --------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _View:
     """What is shown, and to whom."""
 
     progress: bool | Callable[[Progress], None]
     callbacks: Sequence[Callback]
+    strategy: str
     trials: int | None
     time_limit: float | None
 
 
 def _run(
     loop: Loop,
-    proposer: Proposer,
+    host: Host,
     job: Job,
     log: StudyLog | MemoryLog,
-    where: _Where,
+    where: Where,
     view: _View,
 ) -> Study:
     """Search, and say how it ended."""
-    stored = isinstance(log, StudyLog)
-    folder = Path(log.place) if stored and "://" not in log.place else None
-    before = Study(log, job.space)
+    study = Study(log, job.space)
     with ExitStack() as stack:
         show = view.progress if callable(view.progress) else None
         if view.progress is True:
-            show = stack.enter_context(Live()).update
+            live = stack.enter_context(Live())
+            show = live.update
+            for note in log.notes:
+                live.note(note)
         monitor = Monitor(
-            before,
+            study,
             show,
             view.callbacks,
-            strategy=type(proposer.strategy).__name__,
+            strategy=view.strategy,
             trials=view.trials,
             time_limit=view.time_limit,
+            study=log.place if isinstance(log, StudyLog) else None,
         )
-        if why := loop.done(time.time_ns()):
+        if why := loop.done(steady_clock()):
             heard = Heard()
         else:
-            executor = stack.enter_context(_executor(job, where, folder))
-            driver = Driver(loop, proposer, executor, log, monitor)
-            heard = stack.enter_context(
-                listening(driver.stop, interrupt=isinstance(executor, Inline))
-            )
+            output = log.folder / "run.log" if log.folder else None
+            executor = stack.enter_context(open_executor(job, where, output))
+            driver = Driver(loop, host, executor, log, monitor)
+            heard = stack.enter_context(listening(driver.stop, interrupt=executor.interruptible))
             try:
                 why = driver.run()
             except ClusterError as error:
@@ -318,31 +285,29 @@ def _run(
                     raise
                 why = "stopped"
     log.close()
-    study = Study(Reader(log.place) if stored else log, job.space)
-    return _conclude(study, why, heard, monitor)
+    return _conclude(Study(log, job.space), why, heard, monitor, _safe(log))
 
 
-def _conclude(study: Study, why: Why, heard: Heard, monitor: Monitor) -> Study:
+def _conclude(study: Study, why: Why, heard: Heard, monitor: Monitor, safe: str) -> Study:
     """Return the study, or raise what its end calls for."""
     if why == "failures":
         error = (monitor.error or "").strip()
+        summary = error.rpartition("\n")[2]
         raise SearchFailed(
-            f"{error.rpartition(chr(10))[2]}\n{error}\nThe first {monitor.failed} trials all "
+            f"{summary}\n{error if summary != error else ''}\nThe first {monitor.failed} trials all "
             "failed, so the search was ended; mend the objective and start again, or pass "
             "max_failures=None to go on through failures"
         )
     if heard.number is not None:
         name = signal.Signals(heard.number).name
         raise Interrupted(
-            f"ended by {name}, in order: {len(study)} trials, {_safe(study)}",
-            study,
-            heard.number,
+            f"ended by {name}, in order: {len(study)} trials, {safe}", study, heard.number
         )
     return study
 
 
-def _safe(source: StudyLog | MemoryLog | Study) -> str:
+def _safe(log: StudyLog | MemoryLog) -> str:
     """What remains of a search that was cut short."""
-    if source.place == "memory":
+    if isinstance(log, MemoryLog):
         return "in memory only"
-    return f"stored in {source.place}; the same command goes on from there"
+    return f"stored in {log.place}; the same command goes on from there"

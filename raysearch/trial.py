@@ -21,6 +21,12 @@ Ints = NDArray[np.int64]
 STATES = ("complete", "stopped", "failed", "invalid", "timeout", "crashed", "oom")
 COMPLETE, STOPPED, FAILED, INVALID, TIMEOUT, CRASHED, OOM = range(len(STATES))
 
+
+def has_result(state: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which trials, by the codes of their states, have a result that counts."""
+    return np.equal(state, COMPLETE)
+
+
 #: Batch.number of a trial that the strategy did not propose itself.
 FOREIGN = -1
 

@@ -7,29 +7,26 @@ submits what was asked for because of them.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from ..errors import StudyStorage
+from .events import Ask, Asked, Cancel, Command, Finish, Slots, Stop, Submit, Tell, Told, Why
 from .executor import Executor
-from .loop import (
-    Ask,
-    Asked,
-    Cancel,
-    Command,
-    Finish,
-    Loop,
-    Slots,
-    Stop,
-    Submit,
-    Tell,
-    Told,
-    Why,
-)
-from .proposer import Proposer
+from .loop import Loop
+from .proposer import Host
 from .records import Finished, Lost
 
-_POLL_SECONDS = 0.25  # the longest wait before time limits and wishes to stop are heard
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_SECONDS = (1, 2, 4, 8, 15)  # waits for space on a full disk; nothing is begun meanwhile
+_EPOCH = time.time_ns() - time.monotonic_ns()
+
+
+def steady_clock() -> int:
+    """Time in ns since the epoch, which goes on evenly when the machine's clock is set."""
+    return _EPOCH + time.monotonic_ns()
 
 
 class Log(Protocol):
@@ -48,19 +45,23 @@ Watcher = Callable[[Loop, Sequence[Finished]], bool]
 class Driver:
     """Runs a search until the loop says that it is over.
 
-    watch  is called every round with the loop and the trials just made durable; if it
-           returns True the search ends as if somebody had stopped it
-    clock  ns since the epoch
+    watch     is called every round with the loop and the trials just made durable; if it
+              returns True the search ends as if somebody had stopped it
+    clock     ns since the epoch
+    sleep     waits so many seconds, for space on a full disk
+    patience  seconds to wait at most before time limits and wishes to stop are heard
     """
 
     def __init__(
         self,
         loop: Loop,
-        proposer: Proposer,
+        proposer: Host,
         executor: Executor,
         log: Log,
         watch: Watcher,
-        clock: Callable[[], int] = time.time_ns,
+        clock: Callable[[], int] = steady_clock,
+        sleep: Callable[[float], None] = time.sleep,
+        patience: float = 0.25,
     ) -> None:
         self.loop = loop
         self.proposer = proposer
@@ -68,6 +69,8 @@ class Driver:
         self.log = log
         self.watch = watch
         self.clock = clock
+        self.sleep = sleep
+        self.patience = patience
         self._wishes: list[Stop] = []
         self._unwritten: list[Finished] = []
         self._unsubmitted: list[Submit] = []
@@ -97,8 +100,8 @@ class Driver:
     def _patience(self) -> float:
         deadline = self.loop.limits.deadline
         if deadline is None:
-            return _POLL_SECONDS
-        return min(_POLL_SECONDS, max(0.0, (deadline - self.clock()) / 1e9))
+            return self.patience
+        return min(self.patience, max(0.0, (deadline - self.clock()) / 1e9))
 
     def _perform(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -106,15 +109,13 @@ class Driver:
                 case Submit():
                     self._unsubmitted.append(command)
                 case Tell(finished):
-                    finished = self.log.admit(finished)
+                    finished = self.proposer.tell(self.log.admit(finished))
                     self._unwritten.append(finished)
-                    self.proposer.tell(finished)
                     told = Told(self.proposer.max_pending(self.loop.slots))
                     self._perform(self.loop.handle(told, self.clock()))
                 case Ask(n):
-                    columns, numbers = self.proposer.ask(n)
-                    max_pending = self.proposer.max_pending(self.loop.slots)
-                    asked = Asked(columns, numbers, max_pending)
+                    trials = self.proposer.ask(n)
+                    asked = Asked(trials, self.proposer.max_pending(self.loop.slots))
                     self._perform(self.loop.handle(asked, self.clock()))
                 case Cancel(task):
                     self.executor.cancel(task)
@@ -125,7 +126,7 @@ class Driver:
         """Write, then act."""
         finished, self._unwritten = self._unwritten, []
         if finished:
-            self.log.append(finished)
+            self._write(finished)
         if self.watch(self.loop, finished) and not self.loop.draining:
             self.stop(Stop("drain"))
         submits, self._unsubmitted = self._unsubmitted, []
@@ -135,3 +136,14 @@ class Driver:
                 self._perform(self.loop.handle(unbegun, self.clock()))
             else:
                 self.executor.submit(submit.task)
+
+    def _write(self, finished: Sequence[Finished]) -> None:
+        """Append to the log; on a full disk, wait for space for a while."""
+        for seconds in _FULL_SECONDS:
+            try:
+                return self.log.append(finished)
+            except StudyStorage as error:
+                if error.errno not in _FULL:
+                    raise
+                self.sleep(seconds)
+        self.log.append(finished)

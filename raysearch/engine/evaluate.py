@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from .. import rng
-from ..space import Columns
-from ..trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT, Ints, Trial
+from ..trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT, Trial
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
 from .objective import Signature
-from .records import Job, Metrics, Results
+from .records import Job, Metrics, Results, Trials
 from .surroundings import Surroundings
 from .watchdog import TimeUp, Watchdog
 
@@ -31,25 +30,23 @@ _HERE = os.path.dirname(__file__)
 _CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])  # all but \t and \n
 
 
-def evaluate(
-    job: Job, signature: Signature, numbers: Ints, columns: Columns, kill: bool = False
-) -> Results:
-    """Run the trials with these numbers and configurations.
+def evaluate(job: Job, signature: Signature, trials: Trials, kill: bool = False) -> Results:
+    """Run the trials.
 
     job        what they share
     signature  of the objective, from `examine`
-    numbers    (k,) of the trials in the study
-    columns    k configurations
+    trials     to be run
     kill       whether the process may be ended if a trial hangs beyond its timeout
 
     The trial's folder, environment, signal handlers and the state of the global random
-    generators are put back after the batch, and between trials that take over 1 ms.
+    generators are put back after the batch, and between trials that take over 1 ms (between
+    all of them, if the job is to be reproducible).
     """
     epoch = time.time_ns() - time.perf_counter_ns()
     with Watchdog(kill) as watchdog, Surroundings() as surroundings:
-        seeds = rng.trial_seeds(job.seed, numbers).tolist()
+        seeds = rng.trial_seeds(job.seed, trials.number).tolist()
         run = _run_columns if signature.vectorized else _run_each
-        batch = run(job, signature, numbers, seeds, columns, watchdog, surroundings)
+        batch = run(job, signature, trials, seeds, watchdog, surroundings)
     for i, why in impossible(batch.metrics, job.objectives).items():
         if batch.state[i] == COMPLETE:
             batch.state[i], batch.errors[i] = INVALID, why
@@ -77,20 +74,19 @@ class _Batch:
 def _run_each(
     job: Job,
     signature: Signature,
-    numbers: Ints,
+    trials: Trials,
     seeds: list[int],
-    columns: Columns,
     watchdog: Watchdog,
     surroundings: Surroundings,
 ) -> _Batch:
     objective, objectives, timeout = job.objective, job.objectives, job.timeout
     clock = time.perf_counter_ns
-    batch = _Batch(len(numbers))
+    batch = _Batch(len(trials))
     began, took = batch.began, batch.took
     rows: list[Any] = []
     spent = _BRIEF  # so that the first trial has fresh surroundings
-    for i, arguments in enumerate(_arguments(job, signature, numbers, seeds, columns)):
-        if spent >= _BRIEF:
+    for i, arguments in enumerate(_arguments(job, signature, trials, seeds)):
+        if spent >= _BRIEF or job.reproducible:
             surroundings.renew(seeds[i])
         start = clock()
         try:
@@ -117,17 +113,17 @@ def _run_each(
 
 
 def _arguments(
-    job: Job, signature: Signature, numbers: Ints, seeds: list[int], columns: Columns
+    job: Job, signature: Signature, trials: Trials, seeds: list[int]
 ) -> Iterator[tuple[Any, ...]]:
     """What each call of the objective gets; a new dict for each, which it may keep."""
-    configs = columns.configs()
+    configs = trials.columns.configs()
     if not signature.takes_trial:
         return zip(configs)
-    trials = (
+    second = (
         Trial(number, config, seed, job.data)
-        for number, config, seed in zip(numbers.tolist(), configs, seeds, strict=True)
+        for number, config, seed in zip(trials.number.tolist(), configs, seeds, strict=True)
     )
-    return zip(configs, trials, strict=True)
+    return zip(configs, second, strict=True)
 
 
 def _table(rows: list[Any], batch: _Batch, job: Job) -> Metrics:
@@ -151,14 +147,13 @@ def _table(rows: list[Any], batch: _Batch, job: Job) -> Metrics:
 def _run_columns(
     job: Job,
     signature: Signature,
-    numbers: Ints,
+    trials: Trials,
     seeds: list[int],
-    columns: Columns,
     watchdog: Watchdog,
     surroundings: Surroundings,
 ) -> _Batch:
     """Call a vectorized objective once; the trials share its time, and its fate."""
-    k = len(numbers)
+    k = len(trials)
     batch = _Batch(k)
     limit = None if job.timeout is None else job.timeout * k
     surroundings.renew(seeds[0])
@@ -167,7 +162,7 @@ def _run_columns(
     try:
         if limit is not None:
             watchdog.begin(limit)
-        value = job.objective(columns)
+        value = job.objective(trials.columns)
         watchdog.end()
         batch.metrics = clean_columns(value, job.objectives, k)
     except KeyboardInterrupt:
@@ -181,7 +176,7 @@ def _run_columns(
         batch.metrics = {}
     batch.state = [state] * k
     batch.errors = {} if state == COMPLETE else dict.fromkeys(range(k), why)
-    batch.began = [start] * k
+    batch.began = [start + i * spent // k for i in range(k)]
     batch.took = [spent // k] * k
     return batch
 

@@ -13,7 +13,11 @@ class Executor(Protocol):
 
     For every task submitted exactly one event comes out of `poll`, sooner or later,
     whatever happens to it. Nothing raises because of what a trial does.
+
+    interruptible  whether trials run in this thread, so that KeyboardInterrupt ends them
     """
+
+    interruptible: bool
 
     def slots(self) -> int:
         """How many tasks can run at once now; asked again and again, as clusters change."""

@@ -23,6 +23,8 @@ class Inline:
     Python code or waits, and only when the search runs in the main thread.
     """
 
+    interruptible = True
+
     def __init__(self, job: Job) -> None:
         self._signature = examine(job.objective)
         self._job = replace(job, data={name: _frozen(v) for name, v in job.data.items()})
@@ -52,7 +54,7 @@ class Inline:
             time.sleep(timeout)
             return []
         task = self._tasks[0]
-        results = evaluate(self._job, self._signature, task.numbers, task.columns)
+        results = evaluate(self._job, self._signature, task.trials)
         self._tasks.popleft()  # only now: Ctrl-C leaves it in the queue
         return [Done(task.id, results)]
 

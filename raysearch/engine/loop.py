@@ -25,91 +25,25 @@ from typing import Literal
 
 import numpy as np
 
-from ..space import Columns
-from ..trial import COMPLETE, CRASHED, FAILED, OOM, TIMEOUT, Ints
-from .records import RETRIED, Done, Finished, Lost, Objectives, Results, Task
+from ..trial import CRASHED, FAILED, OOM, TIMEOUT, has_result
+from .events import (
+    Ask,
+    Asked,
+    Cancel,
+    Command,
+    Event,
+    Finish,
+    Slots,
+    Stop,
+    Submit,
+    Tell,
+    Told,
+    Why,
+)
+from .order import InOrder
+from .records import Done, Finished, Lost, Results, Task
+from .watchdog import GRACE
 from .work import Work, lost, results_of
-
-# --- events, beside those of the executor -------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The strategy has proposed points; fewer than wanted if it has no more for now."""
-
-    columns: Columns
-    numbers: Ints
-    max_pending: int
-
-
-@dataclass(frozen=True)
-class Told:
-    """The strategy has taken in results."""
-
-    max_pending: int
-
-
-@dataclass(frozen=True)
-class Slots:
-    """How many tasks can run at once from now on."""
-
-    n: int
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Somebody wants the search to end: let trials finish, or cancel them."""
-
-    how: Literal["drain", "cancel"]
-
-
-Event = Done | Lost | Asked | Told | Slots | Stop
-
-Why = Literal["trials", "exhausted", "time", "failures", "stopped"]
-
-# --- commands -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Ask the strategy for n points."""
-
-    n: int
-
-
-@dataclass(frozen=True)
-class Tell:
-    """Tell the strategy these results, and make them durable before any later Submit."""
-
-    finished: Finished
-
-
-@dataclass(frozen=True)
-class Submit:
-    """Have the executor run a task."""
-
-    task: Task
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Have the executor end a task by force."""
-
-    task: int
-
-
-@dataclass(frozen=True)
-class Finish:
-    """The search is over.
-
-    why  trials: as many as wanted; exhausted: the strategy has no more; time: the limit
-         is reached; failures: the first trials all failed; stopped: somebody wished it
-    """
-
-    why: Why
-
-
-Command = Ask | Tell | Submit | Cancel | Finish
 
 
 @dataclass(frozen=True)
@@ -120,7 +54,8 @@ class Limits:
     deadline      ns since the epoch; None: no limit
     retries       how often a trial whose worker died is tried again
     max_failures  as many failures at the start, and nothing else, end it; None: never
-    timeout       seconds per trial, or None; here only to tell a timeout from a crash
+    timeout       seconds per trial, or None; the worker holds it, here it tells a hang from
+                  a crash, and what is long overdue from what still runs
     """
 
     trials: int | None
@@ -135,72 +70,54 @@ _MAX_BATCH = 32_768
 _GROWTH = 8  # at most, from one batch to the next
 _PREFETCH_SECONDS = 5.0  # shorter tasks are queued before their slot is free
 _NODE_LOSSES = 10  # more lost machines than this are put down to the trial itself
+_OVERDUE_SECONDS = 60.0  # beyond its timeout, a task's worker is given up: frozen, cut off
 
 
 class Loop:
     """The state machine. Feed it with `handle` and `plan`; it is over when it said Finish.
 
     limits       when to end
-    objectives   what is optimised
     max_pending  points that the strategy can bear to be pending now
     finished     trials in the study already
     completed    how many of them have a valid result
-    asked        points that the strategy has proposed already
     backlog      trials to run before anything is asked: those that were pending when the
                  driver died, or failed ones to be retried
-    asks         whether to ask for new points at all; if not, the backlog is all
-    lockstep     whether to tell results in the order of their numbers, while there is one
-                 slot or the search has a window
+    in_order     whether results are told in the order asked, while there is one slot or
+                 the search has a window
     window       points pending in a reproducible search; None: as the strategy can bear
     """
 
     def __init__(
         self,
         limits: Limits,
-        objectives: Objectives,
         max_pending: int,
         *,
         finished: int = 0,
         completed: int = 0,
-        asked: int = 0,
         backlog: Sequence[Work] = (),
-        asks: bool = True,
-        lockstep: bool = False,
+        in_order: bool = False,
         window: int | None = None,
     ) -> None:
         self.limits = limits
-        self.objectives = objectives
         self.finished = finished
         self.completed = completed
         self.failed = 0  # in this session
-        self.asked = asked
+        self.pending = sum(map(len, backlog))  # points asked and not yet told
         self.slots = 0
         self.draining = False  # nothing new is begun
-        self.running: dict[int, Work] = {}
+        self.running: dict[int, Work] = {}  # by task, in the order submitted
         self.over: Finish | None = None
         self.trial_seconds = math.nan  # of one trial, with all that belongs to it
         self._max_pending = max_pending
-        self._ready: deque[Work] = deque(backlog)
-        self._asks = asks
-        self._lockstep = lockstep
         self._window = window
-        self._asking = 0
+        self._ready: deque[Work] = deque(backlog)
+        self._order: InOrder | None = None
+        if in_order:
+            self._order = InOrder(n for work in backlog for n in work.trials.number.tolist())
+        self._asking = 0  # how many points were asked for; 0 if no ask is outstanding
         self._exhausted = False  # the strategy wants results before it proposes more
         self._batch = 1
         self._tasks = 0
-        self._turn: deque[int] = deque(n for work in backlog for n in work.numbers.tolist())
-        self._held: dict[int, Finished] = {}  # lockstep: results that wait for their turn
-
-    @property
-    def pending(self) -> int:
-        """Points asked and not yet told."""
-        ready = sum(map(len, self._ready))
-        return ready + sum(map(len, self.running.values())) + len(self._held)
-
-    @property
-    def _due(self) -> bool:
-        """Whether, in lockstep, the result whose turn it is has come in."""
-        return bool(self._turn) and self._turn[0] in self._held
 
     # --- events -------------------------------------------------------------------------
 
@@ -215,20 +132,23 @@ class Loop:
                     return self._finish(results_of(work, results, now))
             case Lost():
                 return self._lose(event, now)
-            case Asked(columns, numbers, max_pending):
+            case Asked(trials, max_pending):
                 self._max_pending = max_pending
-                self._exhausted = len(numbers) < self._asking
-                if len(numbers):
-                    self.asked += len(numbers)
-                    self._ready.append(Work.new(numbers, columns, now))
-                    self._turn.extend(numbers.tolist() if self._lockstep else ())
+                self._exhausted = len(trials) < self._asking
+                self._asking = 0
+                self.pending += len(trials)
+                if len(trials):
+                    self._ready.append(Work.new(trials, now))
+                if self._order is not None:
+                    self._order.expect(trials.number.tolist())
             case Told(max_pending):
                 self._max_pending = max_pending
                 self._exhausted = False
             case Slots(n):
                 self.slots = n
-                if self._lockstep and n > 1 and self._window is None:
-                    return self._release()
+                if self._order is not None and n > 1 and self._window is None:
+                    order, self._order = self._order, None  # for good
+                    return [c for finished in order.release() for c in self._conclude(finished)]
             case Stop(how):
                 return self._stop(how)
         return []
@@ -242,11 +162,13 @@ class Loop:
             return []
         if why := self.done(now):
             return self._end(why)
-        self._asking = self._wanted()
-        if self._asking:
-            return [Ask(self._asking)]
-        if self._due:
-            return self._conclude(self._held.pop(self._turn.popleft()))
+        if overdue := self._overdue(now):
+            return self._give_up(overdue)
+        if wanted := self._wanted():
+            self._asking = wanted
+            return [Ask(wanted)]
+        if self._due and not self._asking:
+            return self._conclude(self._order.next()) if self._order is not None else []
         return self._submit(now)
 
     def done(self, now: int) -> Why | None:
@@ -255,7 +177,7 @@ class Loop:
         most = math.inf if limits.max_failures is None else limits.max_failures
         if not self.completed and self.failed >= most:
             return "failures"
-        if limits.trials is not None and self.finished >= limits.trials and self._asks:
+        if limits.trials is not None and self.finished >= limits.trials:
             return "trials"
         if self._due:
             return None
@@ -263,9 +185,14 @@ class Loop:
             return "time"
         if self.draining and not self.running:
             return "stopped"
-        if not self.pending and (self._exhausted or not self._asks):
-            return "exhausted" if self._asks else "trials"
+        if self._exhausted and not self.pending:
+            return "exhausted"
         return None
+
+    @property
+    def _due(self) -> bool:
+        """Whether a result waits to be told, and its turn has come."""
+        return self._order is not None and self._order.due
 
     # --- results ------------------------------------------------------------------------
 
@@ -280,24 +207,15 @@ class Loop:
         self._batch = max(1, min(fitting, self._batch * _GROWTH, _MAX_BATCH))
 
     def _finish(self, finished: Finished) -> list[Command]:
-        """Tell; in lockstep `plan` does that when the turn of each has come."""
-        if not self._lockstep:
+        """Tell, or have `plan` tell when the turn of each has come."""
+        if self._order is None:
             return self._conclude(finished)
-        for i, number in enumerate(finished.number.tolist()):
-            self._held[number] = finished.take(slice(i, i + 1))
+        self._order.hold(finished)
         return []
 
-    def _release(self) -> list[Command]:
-        """Leave lockstep for good: nothing waits for its turn any more."""
-        self._lockstep = False
-        self._turn.clear()
-        held, self._held = self._held, {}
-        return [command for finished in held.values() for command in self._conclude(finished)]
-
     def _conclude(self, finished: Finished) -> list[Command]:
-        after = np.full(len(finished), self.asked if self._asks else RETRIED)
-        finished = replace(finished, after=after)
-        completed = int(np.count_nonzero(finished.state == COMPLETE))
+        completed = int(np.count_nonzero(has_result(finished.state)))
+        self.pending -= len(finished)
         self.finished += len(finished)
         self.completed += completed
         self.failed += len(finished) - completed
@@ -315,11 +233,9 @@ class Loop:
                 self._ready.appendleft(replace(half, alone=True))
             return []
         work = replace(work, strikes=work.strikes + own_fault, losses=work.losses + 1)
-        seconds = (now - work.submitted) / 1e9
-        timeout = self.limits.timeout
         if event.how == "refused":
             state = FAILED
-        elif event.how == "crashed" and timeout is not None and seconds >= timeout:
+        elif event.how == "crashed" and self._late(work, now) >= GRACE:
             state = TIMEOUT
         elif work.strikes.max() > self.limits.retries or work.losses.max() > _NODE_LOSSES:
             state = OOM if event.how == "oom" else CRASHED
@@ -328,50 +244,83 @@ class Loop:
             return []
         return self._finish(lost(work, state, event.message, now))
 
+    # --- tasks that hang ----------------------------------------------------------------
+
+    def _late(self, work: Work, now: int) -> float:
+        """Seconds by which the work's time is exceeded."""
+        if self.limits.timeout is None:
+            return -math.inf
+        return (now - work.submitted) / 1e9 - len(work) * self.limits.timeout
+
+    def _overdue(self, now: int) -> int | None:
+        """A task whose worker should have ended it long ago; only the oldest is looked at."""
+        task, work = next(iter(self.running.items()), (None, None))
+        if work is None or self._late(work, now) < _OVERDUE_SECONDS:
+            return None
+        return task
+
+    def _give_up(self, task: int) -> list[Command]:
+        """Treat a task as one whose machine is lost; what it still returns is ignored."""
+        work = self.running.pop(task)
+        self._ready.appendleft(replace(work, losses=work.losses + 1))
+        return [Cancel(task)]
+
     # --- work ---------------------------------------------------------------------------
+
+    @property
+    def _begun(self) -> int:
+        """Trials that run, or whose results wait to be told."""
+        return self.pending - sum(map(len, self._ready))
+
+    def _room(self) -> int:
+        return self._max_pending if self._window is None else self._window
 
     def _size(self) -> int:
         """How many trials the next task is to hold."""
         size = self._batch
         share = max(1, self._capacity())
-        if self.limits.trials is not None and self._asks:  # the end is shared by all slots
+        if self.limits.trials is not None:  # the end is shared by all slots
             left = self.limits.trials - self.finished
             size = min(size, -(-left // share))
         return max(1, min(size, self._room() // share))
 
-    def _room(self) -> int:
-        return self._max_pending if self._window is None else self._window
-
     def _capacity(self) -> int:
-        """How many tasks the executor should have at once."""
-        task_seconds = self._batch * self.trial_seconds
-        ahead = self._room() >= 2 * self.slots and task_seconds < _PREFETCH_SECONDS
+        """How many tasks the executor should have at once.
+
+        Short ones are queued before their slot is free; but not where a task's time is
+        limited, because it would be taken for late.
+        """
+        short = self._batch * self.trial_seconds < _PREFETCH_SECONDS
+        ahead = short and self._room() >= 2 * self.slots and self.limits.timeout is None
         return self.slots * 2 if ahead else self.slots
 
     def _submit(self, now: int) -> list[Command]:
         out: list[Command] = []
-        if self.draining:
-            return out
-        while self._ready and len(self.running) < self._capacity():
-            work = Work.gather(self._ready, self._size()).begun(now)
+        while self._ready and not self.draining and len(self.running) < self._capacity():
+            size = self._size()
+            if self.limits.trials is not None:  # the backlog may hold more than is wanted
+                size = min(size, self.limits.trials - self.finished - self._begun)
+            if size < 1:
+                break
+            work = Work.gather(self._ready, size).begun(now)
             self._tasks += 1
             self.running[self._tasks] = work
-            out.append(Submit(Task(self._tasks, work.numbers, work.columns)))
+            out.append(Submit(Task(self._tasks, work.trials)))
         return out
 
     def _wanted(self) -> int:
         """How many points to ask for now."""
-        if not self._asks or self._exhausted or not self.slots:
+        if self._exhausted or self._asking or not self.slots:
             return 0
         if self.draining and not self._due:
             return 0
-        pending = self.pending
-        room = self._room() - pending
+        room = self._room() - self.pending
         if self.limits.trials is not None:
-            room = min(room, self.limits.trials - self.finished - pending)
+            room = min(room, self.limits.trials - self.finished - self.pending)
         if self.limits.max_failures is not None and not self.completed:  # not one trial more
-            room = min(room, max(self.limits.max_failures, self.slots) - self.failed - pending)
-        if not self._lockstep:  # else keep the window full, however fast the trials are
+            most = max(self.limits.max_failures, self.slots)
+            room = min(room, most - self.failed - self.pending)
+        if self._order is None:  # else keep the window full, however fast the trials are
             free = self._capacity() - len(self.running)
             room = min(room, free * self._size() - sum(map(len, self._ready)))
         return max(0, room)

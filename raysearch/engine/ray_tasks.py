@@ -25,7 +25,7 @@ from .evaluate import evaluate
 from .objective import Signature, examine
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
-from .records import Done, ExecutorEvent, Job, Lost, Results, Task
+from .records import Done, ExecutorEvent, Job, Lost, Results, Task, Trials
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -56,7 +56,7 @@ def _run(box: list[ray.ObjectRef[Any]], numbers: Ints, values: Arrays, active: A
     """The Ray task. The reference is boxed, so that Ray does not fetch the job each time."""
     job, signature = _open(box[0])
     columns = Columns(job.space.parameters, values, active, len(numbers))
-    return evaluate(job, signature, numbers, columns, kill=True)
+    return evaluate(job, signature, Trials(numbers, columns), kill=True)
 
 
 # --- in the driver ----------------------------------------------------------------------------
@@ -83,6 +83,8 @@ class RayTasks:
     Raises ObjectiveError, UsageError (an option that Ray does not know) or ClusterError (a
     request that no machine can meet).
     """
+
+    interruptible = False
 
     def __init__(
         self,
@@ -120,8 +122,10 @@ class RayTasks:
     def _send(self) -> None:
         while self._waiting and len(self._tasks) < self._concurrency:
             task = self._waiting.popleft()
-            columns = task.columns
-            ref = self._remote.remote(self._box, task.numbers, columns.numbers, columns.active)
+            columns = task.trials.columns
+            ref = self._remote.remote(
+                self._box, task.trials.number, columns.numbers, columns.active
+            )
             self._tasks[ref] = task.id
 
     def cancel(self, task: int) -> None:

@@ -5,7 +5,7 @@ Everything is columnar: one record holds k trials, k = 1 being the ordinary case
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..space import Columns, Space
-from ..trial import COMPLETE, Floats, Ints
+from ..trial import Floats, Ints, has_result
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
@@ -33,6 +33,11 @@ class Objectives:
     names: tuple[str, ...]
     maximize: tuple[bool, ...]
 
+    @classmethod
+    def from_json(cls, modes: Mapping[str, str]) -> Objectives:
+        """Inverse to `to_json`."""
+        return cls(tuple(modes), tuple(mode == "max" for mode in modes.values()))
+
     def to_json(self) -> dict[str, str]:
         """For each name, "min" or "max"."""
         modes = ("max" if maximize else "min" for maximize in self.maximize)
@@ -48,7 +53,7 @@ class Objectives:
                 column = np.full(len(state), np.nan)
             columns.append(-column if maximize else column)
         loss = np.stack(columns, axis=1)
-        loss[state != COMPLETE] = np.nan
+        loss[~has_result(state)] = np.nan
         return loss
 
 
@@ -62,6 +67,7 @@ class Job:
     seed       of the search
     timeout    seconds that one trial may take, or None
     data       what was passed as ``search(data=...)``
+    reproducible  whether every trial gets fresh global random generators, however short
     """
 
     objective: Callable[..., Any]
@@ -70,23 +76,44 @@ class Job:
     seed: int
     timeout: float | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
+    reproducible: bool = False
+
+
+@dataclass(frozen=True)
+class Trials:
+    """k configurations on their way; what a trial is, wherever it is.
+
+    number   (k,) of the trials in the study
+    columns  their configurations
+    """
+
+    number: Ints
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def take(self, rows: slice | Ints) -> Trials:
+        """Some of them."""
+        return Trials(self.number[rows], self.columns.take(rows))
+
+    @staticmethod
+    def concat(parts: Sequence[Trials]) -> Trials:
+        """All of them, one after the other."""
+        number = np.concatenate([part.number for part in parts])
+        return Trials(number, Columns.concat([part.columns for part in parts]))
 
 
 @dataclass(frozen=True)
 class Task:
     """k trials to be run one after the other by one worker.
 
-    id       of the task; every submission has a new one
-    numbers  (k,) of the trials in the study
-    columns  their configurations
+    id      of the task; every submission has a new one
+    trials  to be run
     """
 
     id: int
-    numbers: Ints
-    columns: Columns
-
-    def __len__(self) -> int:
-        return len(self.numbers)
+    trials: Trials
 
 
 @dataclass(frozen=True)
@@ -142,9 +169,8 @@ ExecutorEvent = Done | Lost
 class Finished:
     """k trials that are over, as they go into the log and to the strategy.
 
-    number     (k,) of the trials in the study
+    trials     that are over
     state      (k,) codes of trial.STATES
-    columns    their configurations
     metrics    of the trials
     errors     index in the batch -> explanation
     attempts   (k,) how often each was begun
@@ -156,9 +182,8 @@ class Finished:
     seconds    (k,) how long each ran, by a monotonic clock
     """
 
-    number: Ints
+    trials: Trials
     state: NDArray[np.uint8]
-    columns: Columns
     metrics: Metrics
     errors: Mapping[int, str]
     attempts: Ints
@@ -172,7 +197,17 @@ class Finished:
     seconds: Floats
 
     def __len__(self) -> int:
-        return len(self.number)
+        return len(self.trials)
+
+    @property
+    def number(self) -> Ints:
+        """(k,) numbers of the trials in the study."""
+        return self.trials.number
+
+    @property
+    def columns(self) -> Columns:
+        """Their configurations."""
+        return self.trials.columns
 
     def take(self, rows: slice | Ints) -> Finished:
         """Some of the trials."""
@@ -184,7 +219,7 @@ class Finished:
         }
         return replace(
             self,
-            columns=self.columns.take(rows),
+            trials=self.trials.take(rows),
             metrics={name: values[rows] for name, values in self.metrics.items()},
             errors={i: self.errors[old] for i, old in enumerate(index) if old in self.errors},
             **arrays,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Literal
 
-from .loop import Stop
+from .events import Stop
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -9,17 +9,15 @@ from typing import Self
 
 import numpy as np
 
-from ..space import Columns
 from ..trial import Ints
-from .records import Finished, Results
+from .records import Finished, Results, Trials
 
 
 @dataclass(frozen=True)
 class Work:
     """k trials that wait or run.
 
-    numbers    (k,) of the trials
-    columns    their configurations
+    trials     that wait or run
     asked      (k,) when the strategy proposed them, ns since the epoch
     attempts   (k,) how often each was begun
     strikes    (k,) how often its worker died with it alone
@@ -28,8 +26,7 @@ class Work:
     alone      not to be put together with others: one of them killed its worker
     """
 
-    numbers: Ints
-    columns: Columns
+    trials: Trials
     asked: Ints
     attempts: Ints
     strikes: Ints
@@ -38,23 +35,19 @@ class Work:
     alone: bool = False
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.trials)
 
     @classmethod
-    def new(
-        cls, numbers: Ints, columns: Columns, asked: int | Ints, attempts: Ints | None = None
-    ) -> Self:
+    def new(cls, trials: Trials, asked: int | Ints, attempts: Ints | None = None) -> Self:
         """Trials that wait to be run, asked at the given time, begun `attempts` times before."""
-        zeros = np.zeros(len(numbers), dtype=np.int64)
-        attempts = zeros if attempts is None else attempts
-        return cls(numbers, columns, zeros + asked, attempts, zeros, zeros)
+        zeros = np.zeros(len(trials), dtype=np.int64)
+        return cls(trials, zeros + asked, zeros if attempts is None else attempts, zeros, zeros)
 
     def take(self, rows: slice) -> Self:
         """Some of the trials."""
         return replace(
             self,
-            numbers=self.numbers[rows],
-            columns=self.columns.take(rows),
+            trials=self.trials.take(rows),
             asked=self.asked[rows],
             attempts=self.attempts[rows],
             strikes=self.strikes[rows],
@@ -65,8 +58,7 @@ class Work:
     def concat(parts: Sequence[Work]) -> Work:
         """The trials of all parts, none of which has been submitted."""
         return Work(
-            numbers=np.concatenate([part.numbers for part in parts]),
-            columns=Columns.concat([part.columns for part in parts]),
+            trials=Trials.concat([part.trials for part in parts]),
             asked=np.concatenate([part.asked for part in parts]),
             attempts=np.concatenate([part.attempts for part in parts]),
             strikes=np.concatenate([part.strikes for part in parts]),
@@ -98,9 +90,8 @@ def results_of(work: Work, results: Results, now: int) -> Finished:
     """Trials that came back with results."""
     k = len(work)
     return Finished(
-        number=work.numbers,
+        trials=work.trials,
         state=results.state,
-        columns=work.columns,
         metrics=results.metrics,
         errors=results.errors,
         attempts=work.attempts,

@@ -27,7 +27,7 @@ class LocalStorage(Storage):
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self.root = self.folder = root
         self.place = str(root)
 
     def names(self, folder: str) -> list[str]:

@@ -21,6 +21,7 @@ class MemoryLog:
     """
 
     place = "memory"
+    folder = None
 
     def __init__(self, space: Space, spec: Mapping[str, Any]) -> None:
         self.spec = dict(spec)

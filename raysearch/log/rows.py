@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..engine.records import Finished, Metrics
+from ..engine.records import Finished, Metrics, Trials
 from ..errors import StudyMismatch, UsageError
 from ..space import Choice, Columns, Parameter, Space
 from ..trial import INVALID, STATES
@@ -125,13 +125,13 @@ class Rows:
             elif column.null_count:
                 raise StudyMismatch(f"space[{name!r}]: some stored trials lack this parameter")
             numbers[name] = codec.from_arrow(name, column)
+        columns = Columns(self.space.parameters, numbers, active, batch.num_rows)
         times = {name: _from_times(batch.column(name)) for name in _LEDGER}
         error = batch.column("error")
         failed = np.flatnonzero(error.is_valid().to_numpy(zero_copy_only=False)).tolist()
         return Finished(
-            number=batch.column("number").to_numpy(),
+            trials=Trials(batch.column("number").to_numpy(), columns),
             state=pc.index_in(batch.column("state"), _STATES).cast(pa.uint8()).to_numpy(),
-            columns=Columns(self.space.parameters, numbers, active, batch.num_rows),
             metrics=metrics_of(batch),
             errors={i: error[i].as_py() for i in failed},
             attempts=batch.column("attempts").to_numpy().astype(np.int64),

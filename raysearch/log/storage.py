@@ -38,6 +38,8 @@ class Storage(ABC):
 
     #: what people call the place; never holds a password
     place: str
+    #: where it is on this machine; None if it lies elsewhere
+    folder: Path | None = None
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:

@@ -55,6 +55,11 @@ class StudyLog:
         self._dead: str | None = None  # why nothing may be written any more
         self._release: Callable[[], None] = lambda: None
 
+    @property
+    def folder(self) -> Path | None:
+        """The study's folder on this machine; None if it lies elsewhere."""
+        return self._storage.folder
+
     @classmethod
     def open(
         cls,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..engine.records import Finished
+from ..engine.records import Finished, Trials
 from ..rng import uniform
 from ..space import Space
 
@@ -22,9 +22,8 @@ def made_up(space: Space, k: int, first: int = 0, seed: int = 0) -> Finished:
     number = np.arange(first, first + k)
     begin = _EPOCH + number * 1_000_001
     return Finished(
-        number=number,
+        trials=Trials(number, space.decode(draws[:, :-2])),
         state=np.zeros(k, np.uint8),
-        columns=space.decode(draws[:, :-2]),
         metrics={"loss": draws[:, -2].copy()},
         errors={},
         attempts=np.ones(k, np.int64),

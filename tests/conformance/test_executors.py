@@ -18,7 +18,7 @@ from raysearch import rng
 from raysearch.engine.executor import Executor
 from raysearch.engine.inline import Inline
 from raysearch.engine.objective import vectorized
-from raysearch.engine.records import Done, ExecutorEvent, Job, Lost, Objectives, Task
+from raysearch.engine.records import Done, ExecutorEvent, Job, Lost, Objectives, Task, Trials
 from raysearch.space import Choice, Float, Space
 from raysearch.trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT
 
@@ -71,7 +71,7 @@ def make_ray(ray_local):
 def task(id: int, k: int = 1, first: int | None = None) -> Task:
     first = id if first is None else first
     columns = SPACE.decode(rng.uniform(0, first, k, SPACE.dim))
-    return Task(id, np.arange(first, first + k), columns)
+    return Task(id, Trials(np.arange(first, first + k), columns))
 
 
 def run(executor: Executor, tasks: Sequence[Task]) -> dict[int, ExecutorEvent]:
@@ -103,10 +103,10 @@ def test_each_task_comes_back_once_with_its_own_results(make: Make):
     tasks = [task(i, k=i % 4 + 1, first=10 * i) for i in range(12)]
     events = run(executor, tasks)
     for each in tasks:
-        seeds = rng.trial_seeds(0, each.numbers).tolist()
+        seeds = rng.trial_seeds(0, each.trials.number).tolist()
         noise = [np.random.default_rng(seed).random() for seed in seeds]
         loss = events[each.id].results.metrics["loss"]
-        assert loss.tolist() == (each.columns["x"] + noise).tolist()
+        assert loss.tolist() == (each.trials.columns["x"] + noise).tolist()
 
 
 def test_conditional_parameters_are_absent_where_inactive(make: Make):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from raysearch.engine.ray_tasks import RayTasks
-from raysearch.engine.records import Done, Job, Lost, Objectives, Task
+from raysearch.engine.records import Done, Job, Lost, Objectives, Task, Trials
 from raysearch.errors import ClusterError, ObjectiveError, UsageError
 from raysearch.space import Choice, Float, Space
 
@@ -26,7 +26,7 @@ def job(objective, space=SPACE, **options):
 def run(executor, n=1):
     columns = SPACE.decode(np.full((1, 1), 0.5))
     for i in range(n):
-        executor.submit(Task(i, np.array([i]), columns))
+        executor.submit(Task(i, Trials(np.array([i]), columns)))
     events = []
     end = time.monotonic() + 60
     while len(events) < n and time.monotonic() < end:

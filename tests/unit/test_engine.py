@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from raysearch import rng
 from raysearch.engine.driver import Driver
-from raysearch.engine.loop import Limits, Loop, Stop
-from raysearch.engine.proposer import Proposer
+from raysearch.engine.events import Ask, Asked, Cancel, Slots, Stop
+from raysearch.engine.loop import Limits, Loop
+from raysearch.engine.proposer import Nobody, Proposer, Replay
 from raysearch.engine.records import (
     RETRIED,
     Done,
@@ -25,9 +27,10 @@ from raysearch.engine.records import (
     Objectives,
     Results,
     Task,
+    Trials,
 )
 from raysearch.engine.work import Work
-from raysearch.errors import StudyMismatch
+from raysearch.errors import StudyMismatch, StudyStorage
 from raysearch.space import Float, Int, Space
 from raysearch.strategies.base import ANY_NUMBER, State, Strategy
 from raysearch.trial import COMPLETE, CRASHED, FAILED, TIMEOUT, Batch, Outcome
@@ -106,8 +109,8 @@ class Fake:
             if not self.queue:
                 break
             task = self.queue.pop(self.random.randrange(min(self.n, len(self.queue))))
-            self.runs.update(task.numbers.tolist())
-            if self.poison & set(task.numbers.tolist()) or self.random.random() < self.crash:
+            self.runs.update(task.trials.number.tolist())
+            if self.poison & set(task.trials.number.tolist()) or self.random.random() < self.crash:
                 events.append(Lost(task.id, "crashed", "gone"))
                 continue
             done = Done(task.id, self.results(task))
@@ -115,8 +118,8 @@ class Fake:
         return events
 
     def results(self, task: Task) -> Results:
-        k = len(task)
-        a = task.columns.numbers["a"]
+        k = len(task.trials)
+        a = task.trials.columns.numbers["a"]
         state = np.full(k, FAILED if self.fails else COMPLETE, dtype=np.uint8)
         started = 1 + np.arange(k) * int(self.seconds * 1e9)
         return Results(state, {"loss": a**2}, {}, started, np.full(k, self.seconds), "here")
@@ -152,23 +155,23 @@ def run(
     strategy: Probe = Probe(),
     limits: Limits = Limits(trials=100),
     history: Rows | None = None,
-    lockstep: bool = False,
+    in_order: bool = False,
     window: int | None = None,
     stop_after: int | None = None,
 ) -> tuple[str, Rows, Proposer]:
     """One session on top of a history; the log holds only what is new."""
     history = history or Rows()
     proposer = Proposer(strategy, SPACE, LOSS, seed=3)
-    pending = proposer.replay(history)
+    replay = Replay(proposer)
+    for finished in history:
+        replay.take(finished)
     loop = Loop(
         limits,
-        LOSS,
         proposer.max_pending(executor.n),
         finished=sum(map(len, history)),
         completed=history.column("state").count(COMPLETE),
-        asked=proposer.asked,
-        backlog=[pending] if pending else [],
-        lockstep=lockstep,
+        backlog=replay.pending(),
+        in_order=in_order,
         window=window,
     )
     log = Rows()
@@ -185,18 +188,18 @@ def run(
     slots=st.integers(1, 5),
     pending=st.sampled_from([1, 3, 10, ANY_NUMBER]),
     trials=st.integers(1, 300),
-    lockstep=st.booleans(),
+    in_order=st.booleans(),
     twice=st.booleans(),
 )
 def test_every_trial_is_told_exactly_once_and_never_one_more(
-    seed: int, slots: int, pending: int, trials: int, lockstep: bool, twice: bool
+    seed: int, slots: int, pending: int, trials: int, in_order: bool, twice: bool
 ) -> None:
     executor = Fake(slots, seed, crash=0.1, twice=twice)
     why, log, proposer = run(
         executor,
         strategy=Probe(pending),
         limits=Limits(trials, retries=1000),
-        lockstep=lockstep,
+        in_order=in_order,
     )
     assert why == "trials"
     assert sorted(log.column("number")) == list(range(trials))
@@ -211,7 +214,7 @@ def test_a_reproducible_search_does_not_depend_on_timing(seed: int, window: int)
             Fake(slots, seed + slots, crash=crash, seconds=seconds),
             strategy=Probe(pending=4),
             limits=Limits(60, retries=1000),
-            lockstep=True,
+            in_order=True,
             window=window,
         )[1].table()
         for slots, crash, seconds in [(1, 0.0, 1e-6), (2, 0.3, 1.0), (7, 0.1, 1e-6)]
@@ -225,9 +228,9 @@ def test_a_resumed_search_goes_on_as_the_uninterrupted_one(
 ) -> None:
     """Cut the log of a one-slot search anywhere: what follows is the same, bit for bit."""
     strategy = Probe(pending)
-    whole = run(Fake(1, seed), strategy=strategy, lockstep=True)[1]
+    whole = run(Fake(1, seed), strategy=strategy, in_order=True)[1]
     prefix = Rows(whole[:cut])  # in lockstep every record is one row
-    rest = run(Fake(1, seed + 1), strategy=strategy, history=prefix, lockstep=True)[1]
+    rest = run(Fake(1, seed + 1), strategy=strategy, history=prefix, in_order=True)[1]
     assert prefix.table() + rest.table() == whole.table()
 
 
@@ -243,7 +246,9 @@ def test_resuming_a_parallel_search_runs_each_trial_once(seed: int, cut: int) ->
 def test_replay_refuses_a_strategy_that_proposes_something_else() -> None:
     history = run(Fake(2), limits=Limits(20))[1]
     moved = Rows(
-        replace(f, columns=SPACE.decode(np.clip(SPACE.encode(f.columns) + 0.01, 0, 1)))
+        replace(
+            f, trials=Trials(f.number, SPACE.decode(np.clip(SPACE.encode(f.columns) + 0.01, 0, 1)))
+        )
         for f in history
     )
     with pytest.raises(StudyMismatch, match="is not what Probe"):
@@ -267,11 +272,10 @@ def test_a_crashing_trial_runs_once_and_as_often_again_as_retries_say() -> None:
 
 
 def test_a_crash_after_the_timeout_is_a_timeout_and_not_tried_again() -> None:
-    loop = Loop(Limits(10, timeout=2.0), LOSS, 1)
+    loop = Loop(Limits(10, timeout=2.0), 1)
     proposer = Proposer(Probe(), SPACE, LOSS, 0)
-    columns, numbers = proposer.ask(1)
-    loop.running[1] = Work.new(numbers, columns, 0).begun(10)
-    commands = loop.handle(Lost(1, "crashed", "watchdog"), now=10 + 2_000_000_000)
+    loop.running[1] = Work.new(proposer.ask(1), 0).begun(10)
+    commands = loop.handle(Lost(1, "crashed", "watchdog"), now=10 + 4_000_000_000)
     (tell,) = commands
     assert tell.finished.state.tolist() == [TIMEOUT]
 
@@ -331,22 +335,20 @@ def test_slots_that_come_are_used() -> None:
         executor.n = 6 if len(log) > 5 else 1
         return False
 
-    loop = Loop(Limits(60), LOSS, ANY_NUMBER, lockstep=True)
+    loop = Loop(Limits(60), ANY_NUMBER, in_order=True)
     assert Driver(loop, proposer, executor, log, watch).run() == "trials"
     assert executor.most_running == 6
 
 
 def test_a_backlog_alone_is_run_and_nothing_is_asked() -> None:
-    proposer = Proposer(Probe(), SPACE, LOSS, 0)
-    columns, numbers = proposer.ask(5)
-    backlog = Work.new(numbers, columns, 0, attempts=np.array([1, 2, 1, 1, 1]))
+    trials = Proposer(Probe(), SPACE, LOSS, 0).ask(5)
+    backlog = Work.new(trials, 0, attempts=np.array([1, 2, 1, 1, 1]))
     log = Rows()
-    loop = Loop(Limits(trials=3), LOSS, 1, finished=5, backlog=[backlog], asks=False)
-    why = Driver(loop, proposer, Fake(2), log, lambda *_: False).run()
-    assert why == "trials"
+    loop = Loop(Limits(None), ANY_NUMBER, finished=5, backlog=[backlog])
+    why = Driver(loop, Nobody(SPACE), Fake(2), log, lambda *_: False).run()
+    assert why == "exhausted"
     assert sorted(log.column("attempts")) == [2, 2, 2, 2, 3]
     assert set(log.column("after")) == {RETRIED}
-    assert proposer.asked == 5
 
 
 def test_a_second_wish_to_stop_cancels() -> None:
@@ -358,6 +360,67 @@ def test_a_second_wish_to_stop_cancels() -> None:
         driver.stop(Stop("cancel"))
         return False
 
-    driver = Driver(Loop(Limits(60), LOSS, 9), proposer, executor, Rows(), watch)
+    driver = Driver(Loop(Limits(60), 9), proposer, executor, Rows(), watch)
     assert driver.run() == "stopped"
     assert not executor.queue
+
+
+def test_replay_forgives_the_last_bits_of_other_machines() -> None:
+    history = run(Fake(2), limits=Limits(20))[1]
+    moved = Rows(
+        replace(f, trials=Trials(f.number, SPACE.decode(SPACE.encode(f.columns) * (1 - 1e-15))))
+        for f in history
+    )
+    assert run(Fake(2), limits=Limits(30), history=moved)[0] == "trials"
+
+
+def test_a_new_chapter_draws_other_points() -> None:
+    first, second = (Proposer(Probe(), SPACE, LOSS, 3, first=n).ask(5) for n in (0, 50))
+    assert second.number.tolist() == [50, 51, 52, 53, 54]
+    assert not set(first.columns.numbers["a"]) & set(second.columns.numbers["a"])
+
+
+def test_a_backlog_larger_than_what_is_left_is_cut() -> None:
+    trials = Proposer(Probe(), SPACE, LOSS, 0).ask(20)
+    log = Rows()
+    loop = Loop(Limits(trials=10), ANY_NUMBER, finished=3, backlog=[Work.new(trials, 0)])
+    assert Driver(loop, Nobody(SPACE), Fake(4), log, lambda *_: False).run() == "trials"
+    assert len(log.column("number")) == 7
+
+
+def test_a_task_that_is_long_overdue_is_given_up_and_run_again() -> None:
+    loop = Loop(Limits(10, timeout=2.0), 1)
+    loop.handle(Slots(1), 0)
+    loop.plan(0)
+    loop.handle(Asked(Proposer(Probe(), SPACE, LOSS, 0).ask(1), 1), 0)
+    (submit,) = loop.plan(0)
+    assert loop.plan(int(61e9)) == []
+    assert loop.plan(int(63e9)) == [Cancel(submit.task.id)]
+    (again,) = loop.plan(int(63e9))
+    assert again.task.trials.number.tolist() == [0]
+    late = Fake(1).results(submit.task)
+    assert loop.handle(Done(submit.task.id, late), int(64e9)) == []
+
+
+def test_nothing_is_asked_while_an_ask_is_outstanding() -> None:
+    loop = Loop(Limits(10), 4)
+    loop.handle(Slots(2), 0)
+    assert [type(c) for c in loop.plan(0)] == [Ask]
+    assert loop.plan(0) == []
+
+
+def test_a_full_disk_is_waited_for() -> None:
+    waited: list[float] = []
+
+    class Full(Rows):
+        def append(self, finished: Sequence[Finished]) -> None:  # type: ignore[override]
+            if len(waited) < 2:
+                raise StudyStorage(errno.ENOSPC, "disk full")
+            super().append(finished)
+
+    proposer = Proposer(Probe(), SPACE, LOSS, 0)
+    log = Full()
+    loop = Loop(Limits(5), ANY_NUMBER)
+    Driver(loop, proposer, Fake(1), log, lambda *_: False, sleep=waited.append).run()
+    assert sorted(log.column("number")) == list(range(5))
+    assert waited == [1, 2]

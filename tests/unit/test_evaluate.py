@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from raysearch import rng
 from raysearch.engine.evaluate import evaluate
 from raysearch.engine.objective import examine, vectorized
-from raysearch.engine.records import Job, Objectives, Results
+from raysearch.engine.records import Job, Objectives, Results, Trials
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT
 
@@ -37,7 +37,7 @@ LOSS = Objectives(("loss",), (False,))
 def run(objective, k=1, objectives=LOSS, first=0, **options) -> Results:
     columns = SPACE.decode(rng.uniform(0, first, k, SPACE.dim))
     job = Job(objective, SPACE, objectives, seed=3, **options)
-    return evaluate(job, examine(objective), np.arange(first, first + k), columns)
+    return evaluate(job, examine(objective), Trials(np.arange(first, first + k), columns))
 
 
 def only(objective, **options) -> tuple[int, str]:
@@ -395,3 +395,14 @@ def test_a_vectorized_objective_fails_and_times_out_as_a_whole():
     assert run(broken, 3).state.tolist() == [FAILED] * 3
     hangs = vectorized(lambda columns: time.sleep(60))
     assert run(hangs, 3, timeout=0.02).state.tolist() == [TIMEOUT] * 3
+
+
+def test_vectorized_trials_share_the_time_of_their_call():
+    @vectorized
+    def slow(columns):
+        time.sleep(0.02)
+        return np.zeros(len(columns["x"]))
+
+    results = run(slow, k=4)
+    span = (results.started[-1] - results.started[0]) / 1e9 + results.seconds[-1]
+    assert span == pytest.approx(results.seconds.sum(), rel=0.01)

@@ -48,9 +48,10 @@ def same(a, b):
 
 def assert_same(a, b):
     for field in dataclasses.fields(a):
-        if field.name not in ("columns", "metrics", "errors"):
+        if field.name not in ("trials", "metrics", "errors"):
             np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
     assert a.errors == b.errors
+    np.testing.assert_array_equal(a.number, b.number)
     assert a.columns.configs() == b.columns.configs()
     assert a.metrics.keys() == b.metrics.keys()
     assert all(same(a.metrics[name], b.metrics[name]) for name in a.metrics)

@@ -49,7 +49,7 @@ def test_best_is_the_first_complete_trial_with_the_best_metric():
 
 
 def test_later_rows_of_a_trial_supersede_earlier_ones():
-    again = dataclasses.replace(trials([0.0]), number=np.array([1]))
+    again = trials([0.0], first=1)
     study = Study(
         memory(
             trials([3, np.nan, 2], states=[COMPLETE, CRASHED, COMPLETE]), again, trials([1, 4], 3)
