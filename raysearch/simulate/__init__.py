@@ -1,0 +1,24 @@
+"""Searches in virtual time: what would so many workers take, and how busy would they be?
+
+`run` searches with pretended workers, `replay` runs the trials of a finished study again.
+Both use the engine of the real search; only the executor and the clock are not real.
+"""
+
+from __future__ import annotations
+
+from .chance import Crashes, LogNormal, Measured, Preemptions
+from .executor import Outage
+from .replay import replay
+from .result import Simulation
+from .run import run
+
+__all__ = [
+    "Crashes",
+    "LogNormal",
+    "Measured",
+    "Outage",
+    "Preemptions",
+    "Simulation",
+    "replay",
+    "run",
+]

@@ -1,0 +1,52 @@
+"""What a simulation has found out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..engine.events import Why
+from ..study import Study
+from .clock import START
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A search in virtual time, and what it took.
+
+    study      what was found; its times count from the first moment of the year 2000
+    workers    how many there were
+    why        the search ended
+    makespan   seconds from the start until the last result was known
+    busy       seconds that workers ran trials, those that were lost included
+    available  seconds that workers were there, which is what they cost
+    driver     seconds of the driver's own work that were charged
+    """
+
+    study: Study
+    workers: int
+    why: Why
+    makespan: float
+    busy: float
+    available: float
+    driver: float = 0.0
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the workers' time that was spent in trials, in [0, 1]."""
+        return self.busy / self.available if self.available else 0.0
+
+    def time_to(self, value: float) -> float | None:
+        """Seconds until a result at least as good as this was known; None: it never was.
+
+        value  of the objective, as the objective returns it
+        """
+        name = self.study.objectives.names[0]
+        trials = self.study.trials.select(["state", f"metrics.{name}", "told"])
+        trials = trials.filter(pc.equal(trials["state"], pa.scalar("complete")))
+        found = trials[f"metrics.{name}"].to_numpy()
+        good = found >= value if self.study.objectives.maximize[0] else found <= value
+        told = trials["told"].cast(pa.int64()).to_numpy()[good]
+        return float((told.min() - START) / 1e9) if len(told) else None
