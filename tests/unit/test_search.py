@@ -301,6 +301,18 @@ def test_a_metric_that_changes_its_type_makes_its_own_trial_invalid(tmp_path):
     assert error in study.trial(1).error
 
 
+def test_types_are_known_within_the_round_in_which_they_come_up(tmp_path):
+    """Told one by one, written together: the first of them decides."""
+
+    def objective(config, trial):
+        note = {} if trial.number < 20 else {"note": ["text", 2.0][trial.number % 2]}
+        return {"loss": 1.0, **note}
+
+    for place in (None, tmp_path):
+        study = search(objective, reproducible=True, concurrency=16, trials=60, study=place)
+        assert study.counts == {"complete": 40, "invalid": 20}
+
+
 def test_one_trial_a_round_may_be_the_one_that_changes_a_type():
     def objective(config, trial):
         time.sleep(0.11 if trial.number < 2 else 0.0)  # so that a task holds one trial
