@@ -65,7 +65,7 @@ def choose(experiment: Experiment, name: str | None, sets: Sequence[str]) -> Any
 
 def place(experiment: Experiment, study: str | None, fresh: bool) -> str:
     """Where the study goes: as flag or file say, or runs/NAME; for --fresh a place unused."""
-    from ..log.storage import open_storage
+    from ..log.place import open_storage
 
     chosen = study or experiment.settings.get("study") or f"runs/{experiment.path.stem}"
     free, k = str(chosen), 1

@@ -55,8 +55,9 @@ def connect(
         yield
         return
     target = _find(address)
-    added = {} if target else {k: v for k, v in _OWN.items() if k not in os.environ}
-    os.environ.update(added)
+    before = set(os.environ)
+    if target is None:
+        os.environ.update({k: v for k, v in _OWN.items() if k not in before})
     _authenticate(new=target is None)
     handlers = _handlers()
     with _rerouted(log):
@@ -68,8 +69,9 @@ def connect(
         finally:
             with suppress(Exception):  # the cluster may be gone
                 ray.shutdown()
-            for name in added:
-                os.environ.pop(name, None)
+            for name in set(os.environ) - before:  # the next Ray may want other ones
+                if name.startswith("RAY_"):
+                    del os.environ[name]
 
 
 def _init(target: str | None, start: Mapping[str, Any]) -> None:

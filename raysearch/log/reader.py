@@ -19,8 +19,9 @@ import pyarrow as pa
 
 from ..errors import StudyCorrupt, StudyFormat, StudyNotFound
 from .parts import Chunk, Part, list_parts
+from .place import open_storage
 from .schema import fit, unify
-from .storage import Storage, open_storage, storing
+from .storage import Storage, storing
 
 FORMAT = (1, 0)
 

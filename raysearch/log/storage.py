@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +10,7 @@ from typing import IO, BinaryIO, Protocol
 
 import pyarrow as pa
 
-from ..errors import StudyStorage, UsageError
-
-_SCHEMES = {"file", "s3", "gs", "gcs", "abfs", "abfss"}
+from ..errors import StudyStorage
 
 
 class Appender(Protocol):
@@ -95,48 +92,6 @@ class Storage(ABC):
         """All of a file."""
         with self.open(name) as file:
             return file.read()
-
-
-def open_storage(place: str | Path | Storage) -> Storage:
-    """The storage at a path or URI (file, s3, gs, abfs); nothing is created.
-
-    >>> open_storage("ftp://host/study")
-    Traceback (most recent call last):
-    raysearch.errors.UsageError: study: expected a folder or a URI with ... found 'ftp'...
-    """
-    if isinstance(place, Storage):
-        return place
-    from .local import LocalStorage
-    from .objects import ObjectStorage
-
-    scheme, colon, rest = str(place).partition("://")
-    if isinstance(place, Path) or not colon:
-        if not str(place) or "\0" in str(place):
-            raise UsageError(f"study: expected a folder or URI, found {str(place)!r}")
-        return LocalStorage(Path(place))
-    if scheme not in _SCHEMES:
-        raise UsageError(
-            f"study: expected a folder or a URI with one of {sorted(_SCHEMES)}, "
-            f"found {scheme!r} in {redact(str(place))!r}"
-        )
-    if scheme == "file":
-        return LocalStorage(Path(rest))
-    from pyarrow import fs
-
-    try:
-        filesystem, path = fs.FileSystem.from_uri(str(place))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UsageError(f"study: {redact(str(place))!r} cannot be opened: {error}") from None
-    return ObjectStorage(fs.SubTreeFileSystem(path, filesystem), redact(str(place)))
-
-
-def redact(uri: str) -> str:
-    """The URI without user, password and query.
-
-    >>> redact("s3://key:secret@bucket/runs?endpoint_override=host")
-    's3://bucket/runs'
-    """
-    return re.sub(r"\?.*", "", re.sub(r"://[^/]*@", "://", uri))
 
 
 @contextmanager

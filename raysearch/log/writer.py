@@ -21,11 +21,12 @@ from . import lease
 from .compact import compact
 from .compare import check_same
 from .parts import ArrowPart, about_segment, segment_name
+from .place import open_storage
 from .reader import FORMAT, Reader, closing_name, session_name
 from .rows import Rows, admit, learn
 from .schema import METRICS, fit, part_of, unify
 from .segment import END, encode_frame, encode_header
-from .storage import Appender, Storage, open_storage, storing
+from .storage import Appender, Storage, storing
 
 _OURS = {"lock", "run.log"}  # what may lie in a folder that is not a study yet
 
