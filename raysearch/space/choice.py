@@ -86,6 +86,12 @@ class Choice(Parameter):
     def encode(self, values: Array) -> NDArray[np.float64]:
         return self._bins.place(values)
 
+    def index(self, values: Array) -> NDArray[np.int64]:
+        return values.astype(np.int64)
+
+    def nth(self, index: NDArray[np.int64]) -> Array:
+        return index
+
     def lookup(self, value: Any) -> int:
         for i, legal in enumerate(self.values if _is_object(value) else ()):
             if legal is value:

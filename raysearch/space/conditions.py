@@ -14,6 +14,8 @@ from ..errors import SpaceError
 from .names import nearest
 from .parameters import Array, Parameter
 
+INACTIVE_AT = 0.5  # where on the unit interval a parameter lies that is not active
+
 #: child -> [(parent, the parent's values as numbers)], parents before their children
 Conditions = Mapping[str, list[tuple[str, Array]]]
 

@@ -90,10 +90,6 @@ class _Number(Parameter):
     def _stride(self) -> float:
         """The distance of neighbours on the grid."""
 
-    @abstractmethod
-    def _on_grid(self, k: NDArray[np.int64]) -> Array:
-        """The values low + k step."""
-
     # --- the unit interval ----------------------------------------------------------------
 
     @cached_property
@@ -113,7 +109,7 @@ class _Number(Parameter):
 
     def decode(self, u: NDArray[np.float64]) -> Array:
         if self._bins is not None:
-            return self._on_grid(self._bins.bin(u))
+            return self.nth(self._bins.bin(u))
         if self.log:
             inside = self.low * np.expm1(u * self._span) + self.low
         else:
@@ -121,18 +117,21 @@ class _Number(Parameter):
         return np.where(u < 1, np.minimum(inside, self.high), self.high)  # ends exactly at high
 
     def encode(self, values: Array) -> NDArray[np.float64]:
-        above = np.asarray(values) - self.low
         if self._bins is not None:
-            return self._bins.place(np.rint(above / self._stride).astype(np.int64))
+            return self._bins.place(self.index(values))
+        above = np.asarray(values) - self.low
         u = np.log1p(above / self.low) / self._span if self.log else above / self._span
         return np.asarray(np.minimum(u, 1.0))
+
+    def index(self, values: Array) -> NDArray[np.int64]:
+        return np.rint((np.asarray(values) - self.low) / self._stride).astype(np.int64)
 
     def lookup(self, value: Any) -> float | int:
         number = self._number(value)
         near: float = number
         if self._bins is not None:
             k = round((min(max(number, self.low), self.high) - self.low) / self._stride)
-            near = self._on_grid(np.array([min(k, self._bins.n - 1)])).item()
+            near = self.nth(np.array([min(k, self._bins.n - 1)])).item()
             if abs(near - number) <= _SNAP * min(self._stride, self.high - self.low):
                 return near
         if not self.low <= number <= self.high:
@@ -217,8 +216,8 @@ class Float(_Number):
         largest = max(abs(self.low), abs(self.high))
         return places if places <= 15 and largest * 10**places <= _EXACT else None
 
-    def _on_grid(self, k: NDArray[np.int64]) -> Array:
-        values = self.low + k * self._stride
+    def nth(self, index: NDArray[np.int64]) -> Array:
+        values = self.low + index * self._stride
         if self._decimals is not None:
             values = values.round(self._decimals) + 0.0  # 0.3, not 0.30000000000000004
         return np.asarray(np.minimum(values, self.high))
@@ -265,5 +264,5 @@ class Int(_Number):
     def _stride(self) -> float:
         return 1 if self.step is None else self.step
 
-    def _on_grid(self, k: NDArray[np.int64]) -> Array:
-        return np.asarray(self.low + k * self._stride)
+    def nth(self, index: NDArray[np.int64]) -> Array:
+        return np.asarray(self.low + index * self._stride)

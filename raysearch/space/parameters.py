@@ -74,6 +74,14 @@ class Parameter(ABC):
         """Places of the values in [0, 1]: exact inverse of `decode` for discrete values."""
 
     @abstractmethod
+    def index(self, values: Array) -> NDArray[np.int64]:
+        """Which of the values these are, counted from 0; of a discrete parameter only."""
+
+    @abstractmethod
+    def nth(self, index: NDArray[np.int64]) -> Array:
+        """The values with these indices: inverse to `index`."""
+
+    @abstractmethod
     def lookup(self, value: Any) -> float | int:
         """The number by which a value is held; SpaceError says why a value is illegal."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,16 +14,14 @@ from numpy.typing import NDArray
 
 from ..errors import SpaceError
 from .columns import Columns
-from .conditions import activity, resolve
+from .conditions import INACTIVE_AT, activity, resolve
 from .constraints import Constraint, answers, check_constraints, name_of
-from .counting import count
 from .kinds import parameter_from_json
+from .lattice import Lattice
 from .names import check_names, nearest
 from .parameters import Parameter
 
 Floats = NDArray[np.float64]
-
-_INACTIVE_AT = 0.5  # where encode puts parameters that are not active
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,8 @@ class Space:
     @cached_property
     def size(self) -> float:
         """How many configurations there are without regard to constraints, or infinity."""
-        return count(self.parameters, self._conditions)
+        every = Lattice(self.parameters)
+        return math.inf if every.endless else every.size
 
     def decode(self, x: Floats) -> Columns:
         """Typed columns at the points x, shape (n, d), of the unit cube.
@@ -116,7 +116,7 @@ class Space:
         for i, (name, parameter) in enumerate(self.parameters.items()):
             x[:, i] = parameter.encode(columns.numbers[name])
             if name in columns.active:
-                x[~columns.active[name], i] = _INACTIVE_AT
+                x[~columns.active[name], i] = INACTIVE_AT
         return x
 
     def snap(self, x: Floats) -> Floats:

@@ -3,7 +3,7 @@
 Continuous parameters get a number of levels, evenly spread over their scale, both bounds
 included; discrete ones all their values, or so many of them. Parameters that are not
 active have no level, so that conditional spaces have no repeated points. The i-th
-combination is computed from i (`lattice`), so that grids of any size start at once; in
+combination is computed from i (`space.lattice`), so that grids of any size start at once; in
 shuffled order any beginning of the grid covers all of it.
 """
 
@@ -17,11 +17,12 @@ import numpy as np
 
 from ..errors import UsageError
 from ..space import Space
+from ..space.lattice import Lattice
 from ..space.names import nearest
 from ..trial import Batch, Outcome
 from .base import ANY_NUMBER, State, Strategy
 from .known import Known
-from .lattice import Lattice, per_space
+from .memo import per_space
 from .options import check_choice, check_int
 from .proposals import listed
 
@@ -101,4 +102,4 @@ class GridSearch(Strategy[GridState]):
 
 @per_space
 def _lattice(space: Space, levels: tuple[tuple[str, int], ...], continuous: int) -> Lattice:
-    return Lattice(space, dict(levels), continuous)
+    return Lattice(space.parameters, dict(levels), continuous)

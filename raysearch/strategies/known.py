@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..space import Columns, Space
 from ..trial import FOREIGN, Batch, Floats
-from .lattice import index_of, per_space
+from .memo import per_space
 from .permutation import mix
 
 Keys = NDArray[np.uint64]
@@ -101,7 +101,7 @@ def keys_of(space: Space, columns: Columns) -> tuple[Keys, Mask]:
     code = coding(space)
     keys = np.zeros(columns.k, dtype=np.uint64)
     for name, size in code.sizes.items():
-        digit = index_of(space.parameters[name], columns.numbers[name]).astype(np.uint64)
+        digit = space.parameters[name].index(columns.numbers[name]).astype(np.uint64)
         if name in columns.active:
             digit[~columns.active[name]] = 0
         keys = keys * np.uint64(size) + digit

@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from ..space import Choice, Space
 from ..trial import Floats, Ints
-from .lattice import index_of, nth_of, per_space
+from .memo import per_space
 
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
 
@@ -43,9 +43,9 @@ def neighbours(space: Space, at: Floats, sigma: Floats, draws: Floats) -> Floats
     for i in _discrete(space):
         parameter = list(space.parameters.values())[i]
         last = int(parameter.size) - 1
-        k = index_of(parameter, parameter.decode(x[:, i]))
+        k = parameter.index(parameter.decode(x[:, i]))
         if not isinstance(parameter, Choice) or parameter.ordered:
-            to = index_of(parameter, parameter.decode(moved[:, i]))
+            to = parameter.index(parameter.decode(moved[:, i]))
             nudge = (to == k) & (coin[:, i] < rate)
             step = np.where(z[:, i] < 0.5, -1, 1)
             step = np.where((k + step < 0) | (k + step > last), -step, step)
@@ -53,7 +53,7 @@ def neighbours(space: Space, at: Floats, sigma: Floats, draws: Floats) -> Floats
         else:
             other = (k + 1 + np.floor(anew[:, i] * last).astype(np.int64)) % (last + 1)
             to = np.where(coin[:, i] < np.maximum(rate, sigma), other, k)
-        moved[:, i] = parameter.encode(nth_of(parameter, to))
+        moved[:, i] = parameter.encode(parameter.nth(to))
     return moved
 
 

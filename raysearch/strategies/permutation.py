@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-WORD = 2**62  # sizes from here on are counted in Python's integers, not in int64
+from ..space.lattice import WORD
+
 _ROUNDS = 6
 _ODD = 0x9E3779B97F4A7C15  # 2**64 / golden ratio: spreads the rounds' keys
 

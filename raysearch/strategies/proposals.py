@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from ..errors import SpaceError
 from ..rng import generator, uniform
 from ..space import Space
+from ..space.lattice import WORD, Lattice
 from ..trial import Floats, Ints
 from .known import DRAWING, Keys, Known, Mask, coding, fresh, keys_of
-from .lattice import Lattice, per_space
-from .permutation import WORD, shuffled
+from .memo import per_space
+from .permutation import shuffled
 
 _PATIENCE = 1000  # candidates refused in a row, until what is left is listed
 _HOPELESS = 100_000  # candidates refused in a row, until the constraints are to blame
@@ -201,7 +202,7 @@ def _another(
 
 @per_space
 def _lattice(space: Space) -> Lattice:
-    return Lattice(space)
+    return Lattice(space.parameters)
 
 
 def _range(first: int, count: int, size: int) -> NDArray[Any]:

@@ -168,6 +168,10 @@ def test_sizes_are_counted_not_enumerated():
     assert Space({**many, **children}).size == 4**300
     assert Space({"a": Choice([1]), "b": Float(0, 1)}).size == math.inf
     assert SGD.size == math.inf
+    huge = {f"n{i}": Int(1, 1000) for i in range(150)}
+    assert Space({**huge, "x": Float(0, 1)}).size == math.inf
+    never = {"a": Choice([1, 2]), "b": Int(1, 2).when(a=1), "x": Float(0, 1).when(a=2).when(b=1)}
+    assert Space(never).size == 3
 
 
 def test_a_chain_of_a_thousand_conditions():

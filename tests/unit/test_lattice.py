@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysearch.space import Choice, Float, Int, Space
-from raysearch.strategies.lattice import Lattice
+from raysearch.space.lattice import Lattice
 from raysearch.strategies.permutation import shuffled
 from raysearch.testing.spaces import spaces
 
@@ -23,7 +23,7 @@ def configs(space, lattice, index):
 
 def test_a_plain_space_is_numbered_as_itertools_product_does():
     space = Space({"a": Int(1, 3), "b": Choice(["x", "y"]), "c": Float(0, 1, step=0.5)})
-    lattice = Lattice(space)
+    lattice = Lattice(space.parameters)
     expected = [
         dict(zip("abc", v, strict=True)) for v in product([1, 2, 3], ["x", "y"], [0.0, 0.5, 1.0])
     ]
@@ -33,7 +33,7 @@ def test_a_plain_space_is_numbered_as_itertools_product_does():
 @settings(max_examples=40, deadline=None)
 @given(space=spaces())
 def test_every_configuration_has_one_number(space):
-    lattice = Lattice(space, continuous=2)
+    lattice = Lattice(space.parameters, continuous=2)
     if not math.isinf(space.size):
         assert lattice.size == space.size
     index = range(lattice.size) if lattice.size < 2000 else range(lattice.size - 50, lattice.size)
@@ -56,14 +56,14 @@ def test_conditions_at_depth_with_several_parents():
         for b in ((True, False) if a != 2 else (None,))
         for c in ("on", "off")
     )
-    lattice = Lattice(space)
+    lattice = Lattice(space.parameters)
     assert lattice.size == expected
     assert len({json.dumps(c) for c in configs(space, lattice, range(expected))}) == expected
 
 
 def test_levels_spread_evenly_and_include_the_ends():
     space = Space({"x": Float(0, 1), "n": Int(0, 100), "z": Float(0, 1)})
-    lattice = Lattice(space, levels={"n": 3, "z": 1}, continuous=3)
+    lattice = Lattice(space.parameters, levels={"n": 3, "z": 1}, continuous=3)
     found = configs(space, lattice, range(lattice.size))
     assert sorted({c["x"] for c in found}) == [0.0, 0.5, 1.0]
     assert sorted({c["n"] for c in found}) == [0, 50, 100]
@@ -72,15 +72,41 @@ def test_levels_spread_evenly_and_include_the_ends():
 
 def test_a_level_left_out_leaves_its_children_out():
     space = Space({"n": Int(0, 10), "child": Choice([1, 2]).when(n=3), "kept": Int(1, 4).when(n=5)})
-    assert Lattice(space, levels={"n": 3}).size == 1 + 4 + 1  # n = 0, 5, 10
+    assert Lattice(space.parameters, levels={"n": 3}).size == 1 + 4 + 1  # n = 0, 5, 10
 
 
 def test_more_configurations_than_int64_can_count():
     space = Space({f"n{i}": Int(1, 1000) for i in range(30)})
-    lattice = Lattice(space)
+    lattice = Lattice(space.parameters)
     assert lattice.size == 1000**30
     last = configs(space, lattice, [lattice.size - 1])[0]
     assert set(last.values()) == {1000}
+
+
+def test_a_thousand_parameters_that_hang_together():
+    names = [f"p{i}" for i in range(1000)]
+    chain = {names[0]: Choice([0, 1])}
+    chain |= {n: Choice([0, 1]).when({p: 1}) for p, n in pairwise(names)}
+    found = configs(Space(chain), Lattice(chain), [0, 1, 500, 1000])
+    assert [len(config) for config in found] == [1, 2, 501, 1000]
+
+    overlapping = {n: Choice([0, 1]) for n in names[:60]}
+    overlapping |= {f"c{n}": Int(0, 1).when({n: 1}).when({p: 1}) for p, n in pairwise(names[:60])}
+    assert Lattice(overlapping).size == ways_of_overlapping_pairs(60)
+
+
+def ways_of_overlapping_pairs(k):
+    """By hand: off + on is the sum over settings of k switches of 2 ** (pairs both on)."""
+    off, on = 1, 1
+    for _ in range(k - 1):
+        off, on = off + on, off + 2 * on
+    return off + on
+
+
+def test_one_child_of_many_parents():
+    switches = {f"p{i}": Choice([0, 1]) for i in range(30)}
+    child = Int(1, 4).when({name: 1 for name in switches})
+    assert Lattice({**switches, "child": child}).size == 2**30 + 3
 
 
 @given(size=st.integers(1, 300), seed=st.integers(0, 2**64 - 1))
