@@ -65,7 +65,7 @@ class Limits:
     timeout: float | None = None
 
 
-_TASK_SECONDS = 0.1  # what a batch should take: long against dispatch, short for people
+_TASK_SECONDS = 0.2  # what a batch should take: long against dispatch (2 to 5 ms), short for people
 _MAX_BATCH = 32_768
 _GROWTH = 8  # at most, from one batch to the next
 _PREFETCH_SECONDS = 5.0  # shorter tasks are queued before their slot is free
