@@ -232,7 +232,8 @@ class Loop:
             for half in (work.take(slice(middle, None)), work.take(slice(0, middle))):
                 self._ready.appendleft(replace(half, alone=True))
             return []
-        work = replace(work, strikes=work.strikes + own_fault, losses=work.losses + 1)
+        strikes, losses = work.strikes + own_fault, work.losses + (not own_fault)
+        work = replace(work, strikes=strikes, losses=losses)
         if event.how == "refused":
             state = FAILED
         elif event.how == "crashed" and self._late(work, now) >= GRACE:

@@ -21,7 +21,7 @@ class Work:
     asked      (k,) when the strategy proposed them, ns since the epoch
     attempts   (k,) how often each was begun
     strikes    (k,) how often its worker died with it alone
-    losses     (k,) how often it was lost at all
+    losses     (k,) how often it was lost for other reasons
     submitted  when the executor got them last
     alone      not to be put together with others: one of them killed its worker
     """

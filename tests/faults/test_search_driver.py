@@ -92,7 +92,7 @@ def kill_again_and_again(folder, flags, rounds):
 
 
 def test_a_search_killed_at_any_moment_is_the_same_search_once_resumed(experiment):
-    found = kill_again_and_again(experiment, ["--address", "inline"], rounds=4)
+    found = kill_again_and_again(experiment, ["--address", "inline"], rounds=3)
     assert found == uninterrupted(experiment)
 
 

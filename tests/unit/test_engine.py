@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysearch import rng
@@ -37,6 +37,7 @@ from raysearch.trial import COMPLETE, CRASHED, FAILED, TIMEOUT, Batch, Outcome
 
 SPACE = Space({"a": Float(0, 1), "b": Int(1, 10)})
 LOSS = Objectives(("loss",), (False,))
+FEW = settings(max_examples=40, deadline=None)  # each example is a whole search, or three
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +184,7 @@ def run(
     return why, log, proposer
 
 
+@FEW
 @given(
     seed=st.integers(0, 10**6),
     slots=st.integers(1, 5),
@@ -207,6 +209,7 @@ def test_every_trial_is_told_exactly_once_and_never_one_more(
     assert set(log.column("state")) == {COMPLETE}
 
 
+@FEW
 @given(seed=st.integers(0, 10**6), window=st.integers(1, 6))
 def test_a_reproducible_search_does_not_depend_on_timing(seed: int, window: int) -> None:
     tables = [
@@ -222,6 +225,7 @@ def test_a_reproducible_search_does_not_depend_on_timing(seed: int, window: int)
     assert tables[0] == tables[1] == tables[2]
 
 
+@FEW
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 80), pending=st.sampled_from([1, 4, 9]))
 def test_a_resumed_search_goes_on_as_the_uninterrupted_one(
     seed: int, cut: int, pending: int
@@ -234,6 +238,7 @@ def test_a_resumed_search_goes_on_as_the_uninterrupted_one(
     assert prefix.table() + rest.table() == whole.table()
 
 
+@FEW
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, 50))
 def test_resuming_a_parallel_search_runs_each_trial_once(seed: int, cut: int) -> None:
     strategy = Probe(pending=8)
@@ -263,12 +268,13 @@ def test_a_poisonous_trial_fails_alone() -> None:
     assert set(states.values()) == {COMPLETE}
 
 
-def test_a_crashing_trial_runs_once_and_as_often_again_as_retries_say() -> None:
+@pytest.mark.parametrize("retries", [0, 3, 40])
+def test_a_crashing_trial_runs_once_and_as_often_again_as_retries_say(retries: int) -> None:
     executor = Fake(1, poison=frozenset({0}))
-    _, log, _ = run(executor, limits=Limits(5, retries=3))
-    assert executor.runs[0] == 4
+    _, log, _ = run(executor, limits=Limits(5, retries=retries))
+    assert executor.runs[0] == 1 + retries
     by_number = dict(zip(log.column("number"), log.column("attempts"), strict=True))
-    assert by_number == {0: 4, 1: 1, 2: 1, 3: 1, 4: 1}
+    assert by_number == {0: 1 + retries, 1: 1, 2: 1, 3: 1, 4: 1}
 
 
 def test_a_crash_after_the_timeout_is_a_timeout_and_not_tried_again() -> None:
