@@ -1,7 +1,7 @@
 """Parallel search on Ray that never loses a trial.
 
-What is public is listed in `_MODULES` and imported on first use, so that ``import raysearch``
-is quick and brings in neither Ray nor Arrow (PEP 562).
+What is public is listed in `_MODULES` and in the registry of strategies, and imported on first
+use, so that ``import raysearch`` is quick and brings in neither Ray nor Arrow (PEP 562).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from .strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from .asktell import AskTell as AskTell
@@ -45,16 +47,14 @@ _MODULES = {
     "StudyError UsageError",
     "search": "retry search",
     "space": "Choice Float Int Space",
-    "strategies.annealing": "SimulatedAnnealing",
-    "strategies.grid": "GridSearch",
-    "strategies.local_search": "LocalSearch",
-    "strategies.quasi_random": "QuasiRandom",
-    "strategies.random": "RandomSearch",
     "study": "Study",
     "trial": "Trial",
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
-_PACKAGES = ("optim", "testing")
+for _place in STRATEGIES.values():
+    _module, _, _name = _place.partition(":")
+    _WHERE[_name] = f"strategies.{_module}"
+_PACKAGES = ("optim", "simulate", "testing")
 
 __all__ = sorted(_WHERE)
 

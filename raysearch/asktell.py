@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from . import strategies
 from .errors import UsageError
 from .rng import check_seed, trial_seeds
-from .space import Space
-from .strategies.base import AnyStrategy, Strategy
+from .scalars import real, whole
+from .space import Parameter, Space, space_of
+from .strategies.base import AnyStrategy
 from .trial import FOREIGN, Batch, Floats, Outcome, Trial
 
 
@@ -43,7 +45,7 @@ class _Asked:
 class AskTell:
     """A search that is driven by asking it for trials and telling it what came out.
 
-    space     what is searched
+    space     what is searched: a Space, or a mapping from names to parameters
     strategy  proposes the trials
     seed      of the search, in [0, 2**64)
     mode      "min" or "max"; several objectives: one of these for each
@@ -62,24 +64,17 @@ class AskTell:
 
     def __init__(
         self,
-        space: Space,
+        space: Space | Mapping[str, Parameter],
         strategy: AnyStrategy,
         *,
         seed: int = 0,
         mode: str | Sequence[str] = "min",
     ) -> None:
-        _check_kinds(space, strategy)
-        modes = (mode,) if isinstance(mode, str) else tuple(mode)
-        if not modes or not set(modes) <= {"min", "max"}:
-            raise UsageError(f"mode: expected 'min' or 'max', or a list of these, found {mode!r}")
-        if len(modes) > 1 and not strategy.multi_objective:
-            raise UsageError(
-                f"mode: {type(strategy).__name__} takes one objective, found {len(modes)}; "
-                "take a strategy for several, such as NSGA2(), or weigh them into one value"
-            )
-        self._space, self._strategy, self._seed = space, strategy, check_seed(seed)
+        modes = _modes(mode)
+        strategies.check(strategy, len(modes))
+        self._space, self._strategy, self._seed = space_of(space), strategy, check_seed(seed)
         self._signs = np.array([1.0 if m == "min" else -1.0 for m in modes])
-        self._state = strategy.init(space, self._seed)
+        self._state = strategy.init(self._space, self._seed)
         self._count = 0  # trials so far
         self._pending: dict[int, _Asked] = {}
         self._front: list[tuple[Floats, Told]] = []  # losses, and the trial
@@ -90,9 +85,10 @@ class AskTell:
 
         None at all, with nothing left to be told: the search is `done`.
         """
-        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        count = whole(n)
+        if count is None or count < 1:
             raise UsageError(f"n: expected an integer >= 1, found {n!r}")
-        self._state, batch = self._strategy.ask(self._state, int(n))
+        self._state, batch = self._strategy.ask(self._state, count)
         self._finished = not len(batch) and not self._pending
         columns = self._space.decode(batch.x)
         x = self._space.encode(columns)  # canonical, as strategies are told
@@ -201,23 +197,22 @@ class AskTell:
         self._front = [*kept, (loss, told)]
 
 
-def _check_kinds(space: object, strategy: object) -> None:
-    if not isinstance(space, Space):
-        raise UsageError(f"space: expected a Space, found {space!r}; write Space({{...}})")
-    if not isinstance(strategy, Strategy):
-        hint = "; add () to the class" if isinstance(strategy, type) else ""
-        raise UsageError(f"strategy: expected one such as TPE(), found {strategy!r}{hint}")
+def _modes(mode: Any) -> Sequence[str]:
+    if isinstance(mode, Mapping):
+        raise UsageError(
+            f"mode: values are told in order, without names; write mode={list(mode.values())!r}"
+        )
+    modes = (mode,) if isinstance(mode, str) or not isinstance(mode, Iterable) else tuple(mode)
+    if not modes or not all(each in ("min", "max") for each in modes):
+        raise UsageError(f"mode: expected 'min' or 'max', or a list of these, found {mode!r}")
+    return modes
 
 
 def _number(value: Any) -> float:
-    """The value as a float; None as NaN; scalars of other libraries by their __float__."""
+    """The value as a float; None as NaN."""
     if value is None:
         return math.nan
-    unreal = isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real)
-    scalar = getattr(value, "shape", ()) == ()
-    if scalar and not unreal and not isinstance(value, (bool, np.bool_, str, bytes)):
-        try:
-            return float(value)
-        except (TypeError, ValueError, OverflowError):
-            pass
+    with suppress(OverflowError):
+        if (number := real(value)) is not None:
+            return number
     raise UsageError(f"value: expected a number, or None if the trial failed, found {value!r}")

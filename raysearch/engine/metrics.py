@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scalars import plain, real
 from .records import Objectives
 
 MAX_BYTES = 2**20  # of all metrics of one trial
@@ -27,7 +28,7 @@ class Invalid(Exception):
 
 def clean(value: Any, objectives: Objectives) -> Row:
     """The metrics of one trial, from what its objective returned; raises Invalid."""
-    value = _plain(value)
+    value = plain(value)
     names = objectives.names
     if not isinstance(value, Mapping):
         number = _number(value)
@@ -101,7 +102,7 @@ def _check_names(metrics: Mapping[Any, Any], objectives: Objectives) -> None:
 
 
 def _metric(name: str, value: Any, is_objective: bool) -> float | bool | str | None:
-    value = _plain(value)
+    value = plain(value)
     number = _number(value)
     if number is not None:
         return number
@@ -121,20 +122,11 @@ def text(value: str) -> str:
     return str.encode(value, "utf-8", "replace").decode()
 
 
-def _plain(value: Any) -> Any:
-    """The Python value in a scalar or 0-d array of numpy, torch, jax, ..."""
-    if type(value) is not float and getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
-    return value
-
-
 def _number(value: Any) -> float | None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError:
-            raise Invalid("expected a number in the range of float, found a larger one") from None
-    return None
+    try:
+        return real(value)
+    except OverflowError:
+        raise Invalid("expected a number in the range of float, found a larger one") from None
 
 
 def _column(values: list[Any]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from .columns import Columns
 from .kinds import KINDS, parameter_from_json
 from .numeric import Float, Int
 from .parameters import Parameter
-from .space import Space, Verdict
+from .space import Space, Verdict, space_of
 
 __all__ = [
     "KINDS",
@@ -17,4 +17,5 @@ __all__ = [
     "Space",
     "Verdict",
     "parameter_from_json",
+    "space_of",
 ]

@@ -40,6 +40,11 @@ class Verdict:
         return "; ".join(self.reasons) or "legal"
 
 
+def space_of(space: Any) -> Space:
+    """The space, made of a mapping if it is one; SpaceError if it is neither."""
+    return space if isinstance(space, Space) else Space(space)
+
+
 class Space:
     """The parameters of a search, with their conditions and known constraints.
 
@@ -65,7 +70,7 @@ class Space:
         if not isinstance(parameters, Mapping) or not parameters:
             raise SpaceError(
                 "space: expected a mapping of at least one name to a parameter, as in "
-                f"{{'lr': Float(1e-5, 1e-1, log=True)}}, found {parameters!r}"
+                f"{{'lr': Float(1e-5, 1e-1, log=True)}}, found {parameters!r:.80}"
             )
         check_names(parameters)
         for name, parameter in parameters.items():

@@ -12,15 +12,17 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import SpaceError, UsageError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from .base import AnyStrategy
 
 #: name -> file:class
@@ -35,6 +37,8 @@ STRATEGIES: dict[str, str] = {
 
 @cache
 def _plugins() -> Mapping[str, EntryPoint]:
+    from importlib.metadata import entry_points  # takes as long as all else of this file
+
     found = {point.name: point for point in entry_points(group="raysearch.strategies")}
     return {name: point for name, point in found.items() if name not in STRATEGIES}
 
@@ -60,6 +64,11 @@ def get(name: str) -> type[AnyStrategy]:
     if name not in _plugins():
         from ..space.names import nearest
 
+        if ":" in name:
+            raise UsageError(
+                f"strategy: {name!r} is a class of somebody's own, and nothing is imported because "
+                f"of what is stored; import it, and pass strategy={name.rpartition(':')[2]}(...)"
+            )
         raise UsageError(
             f"strategy: expected one of {names()}, found {name!r}; {nearest(name, names())}"
         )
@@ -78,41 +87,65 @@ def summary(name: str) -> str:
     return (get(name).__doc__ or "").strip().split("\n")[0]
 
 
+def check(strategy: object, objectives: int = 1) -> None:
+    """Raise UsageError unless it is a strategy, and takes so many objectives."""
+    from .base import Strategy
+
+    if not isinstance(strategy, Strategy):
+        found = f"the class {strategy.__name__}" if isinstance(strategy, type) else repr(strategy)
+        raise UsageError(
+            f"strategy: expected one such as RandomSearch(), found {found}{_instead(strategy)}"
+        )
+    if objectives > 1 and not strategy.multi_objective:
+        able = [get(name).__name__ for name in names() if get(name).multi_objective]
+        raise UsageError(
+            f"strategy: {type(strategy).__name__} takes one objective, found {objectives}; "
+            f"take one of {able}, or weigh the objectives into one"
+        )
+
+
+def _instead(found: object) -> str:
+    """What to write instead of a class, or of a strategy's name."""
+    if isinstance(found, type):
+        return "; add () to it"
+    near = get_close_matches(found, names(), n=1) if isinstance(found, str) else []
+    return f"; write {get(near[0]).__name__}()" if near else ""
+
+
 # --- as JSON --------------------------------------------------------------------------------
 
 
 def to_json(strategy: AnyStrategy) -> dict[str, Any]:
     """The strategy as JSON values; `from_json` goes back.
 
-    Raises UsageError if its class is not registered.
+    One whose class is not registered is described as "module:Class", for which there is no
+    way back. Raises UsageError if an option has no JSON value.
 
     >>> to_json(get("quasi-random")(method="halton"))
     {'strategy': 'quasi-random', 'options': {'method': 'halton'}}
     """
     cls = type(strategy)
-    for name in names():
-        if _place(name) == (cls.__module__, cls.__qualname__):
-            options = {f.name: _plain(getattr(strategy, f.name)) for f in _options(cls)}
-            return {"strategy": name, "options": options}
-    raise UsageError(
-        f"strategy: expected one of a registered class, found {strategy!r}; register it by an "
-        'entry point of the group "raysearch.strategies"'
-    )
+    place = (cls.__module__, cls.__qualname__)
+    name = next((name for name in names() if _place(name) == place), ":".join(place))
+    options = {f.name: _plain(getattr(strategy, f.name), f.name) for f in _options(cls)}
+    return {"strategy": name, "options": options}
 
 
 def from_json(description: Mapping[str, Any]) -> AnyStrategy:
     """The strategy that `to_json` described; UsageError names what is wrong.
 
+    Nothing but what is registered is ever imported.
+
     >>> from_json({"strategy": "local", "options": {"chains": 3}})
     LocalSearch(chains=3, step=0.2, tolerance=0.0001)
     """
-    if not isinstance(description, Mapping) or "strategy" not in description:
+    if not isinstance(description, Mapping) or not isinstance(description.get("strategy"), str):
         raise UsageError(
             f"strategy: expected {{'strategy': name, 'options': {{...}}}}, found {description!r}"
         )
-    name, options = description["strategy"], description.get("options", {})
-    _check_options(name, options)
-    return get(name)(**{option: _revived(value) for option, value in options.items()})
+    cls, options = get(description["strategy"]), description.get("options", {})
+    _check_options(cls, options)
+    return cls(**{option: _revived(value) for option, value in options.items()})
 
 
 def build(name: str, options: Mapping[str, str]) -> AnyStrategy:
@@ -123,9 +156,17 @@ def build(name: str, options: Mapping[str, str]) -> AnyStrategy:
     >>> build("grid", {"levels": "3", "order": "shuffled"})
     GridSearch(levels=3, order='shuffled')
     """
-    hints = typing.get_type_hints(get(name))
-    _check_options(name, options)
-    return get(name)(**{option: _parse(text, hints[option]) for option, text in options.items()})
+    cls = get(name)
+    return cls(**_parsed(cls, options))
+
+
+def rebuild(strategy: AnyStrategy, options: Mapping[str, str]) -> AnyStrategy:
+    """The strategy with some options changed, as for `build`.
+
+    >>> rebuild(build("local", {"chains": "3"}), {"step": "0.1"})
+    LocalSearch(chains=3, step=0.1, tolerance=0.0001)
+    """
+    return replace(strategy, **_parsed(type(strategy), options))
 
 
 def _place(name: str) -> tuple[str, str]:
@@ -139,29 +180,34 @@ def _options(cls: type[AnyStrategy]) -> list[Field[Any]]:
     return [f for f in fields(cls) if f.init]
 
 
-def _check_options(name: str, options: Mapping[str, Any]) -> None:
+def _check_options(cls: type[AnyStrategy], options: Mapping[str, Any]) -> None:
     from ..space.names import nearest
 
-    known = [f.name for f in _options(get(name))]
+    known = [f.name for f in _options(cls)]
     for option in options:
         if option not in known:
-            raise UsageError(
-                f"strategy {name}: expected options among {known}, found {option!r}; "
-                + nearest(option, known)
-            )
+            there = nearest(option, known) if known else "it has none"
+            raise UsageError(f"strategy: {cls.__name__} has no option {option!r}; {there}")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, where: str) -> Any:
     """The value of an option as JSON values."""
+    from ..space.names import to_plain
     from .base import Strategy
 
     if isinstance(value, Strategy):
         return to_json(value)
     if isinstance(value, (tuple, list)):
-        return [_plain(part) for part in value]
+        return [_plain(part, f"{where}[{i}]") for i, part in enumerate(value)]
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    return value
+        return {key: _plain(part, f"{where}[{key!r}]") for key, part in value.items()}
+    try:
+        return to_plain(value)
+    except SpaceError as error:
+        raise UsageError(
+            f"option {where}: {error}, and could not be compared when a study goes on; "
+            "use numbers, texts, lists and strategies"
+        ) from None
 
 
 def _revived(value: Any) -> Any:
@@ -171,6 +217,12 @@ def _revived(value: Any) -> Any:
             return from_json(value)
         return {key: _revived(part) for key, part in value.items()}
     return tuple(_revived(part) for part in value) if isinstance(value, list) else value
+
+
+def _parsed(cls: type[AnyStrategy], options: Mapping[str, str]) -> dict[str, Any]:
+    _check_options(cls, options)
+    hints = typing.get_type_hints(cls)
+    return {option: _parse(text, hints[option]) for option, text in options.items()}
 
 
 def _parse(text: str, hint: Any) -> Any:

@@ -78,10 +78,10 @@ class SimulatedAnnealing(Strategy[AnnealingState]):
     coldest: float = 0.001
 
     def __post_init__(self) -> None:
-        check_int("chains", self.chains)
-        check_float("step", self.step, 0, 1)
-        check_int("period", self.period)
-        check_float("coldest", self.coldest, 0, 1)
+        check_int(self, "chains")
+        check_float(self, "step", 0, 1)
+        check_int(self, "period")
+        check_float(self, "coldest", 0, 1)
 
     def init(self, space: Space, seed: int) -> AnnealingState:
         """Chains that stand nowhere."""

@@ -23,7 +23,7 @@ from ..trial import Batch, Outcome
 from .base import ANY_NUMBER, State, Strategy
 from .known import Known
 from .memo import per_space
-from .options import check_choice, check_int
+from .options import check_choice, check_int, integer
 from .proposals import listed
 
 
@@ -64,12 +64,11 @@ class GridSearch(Strategy[GridState]):
 
     def __post_init__(self) -> None:
         if isinstance(self.levels, Mapping):
-            object.__setattr__(self, "levels", dict(self.levels))
-            for name, number in self.levels.items():
-                check_int(f"levels[{name!r}]", number)
+            each = {name: integer(f"levels[{name!r}]", n) for name, n in self.levels.items()}
+            object.__setattr__(self, "levels", each)
         else:
-            check_int("levels", self.levels)
-        check_choice("order", self.order, ("lexicographic", "shuffled"))
+            check_int(self, "levels")
+        check_choice(self, "order", ("lexicographic", "shuffled"))
 
     def init(self, space: Space, seed: int) -> GridState:
         """At the first combination."""

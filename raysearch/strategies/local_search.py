@@ -72,9 +72,9 @@ class LocalSearch(Strategy[LocalState]):
     tolerance: float = 1e-4
 
     def __post_init__(self) -> None:
-        check_int("chains", self.chains)
-        check_float("step", self.step, 0, _WIDEST)
-        check_float("tolerance", self.tolerance, 0, self.step)
+        check_int(self, "chains")
+        check_float(self, "step", 0, _WIDEST)
+        check_float(self, "tolerance", 0, self.step)
 
     def init(self, space: Space, seed: int) -> LocalState:
         """Chains without a point."""

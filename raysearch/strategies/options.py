@@ -1,4 +1,8 @@
-"""Checks of a strategy's options; each names the option, what it expects and what it found."""
+"""Checks of a strategy's options, for its `__post_init__`.
+
+Each names the option, what it expects and what it found. Numbers of numpy are taken, and
+become Python's own, so that equal options are equal in JSON as well.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +11,42 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
+from ..scalars import real, whole
 from ..space.names import nearest
 
 
-def check_int(option: str, value: Any, low: int = 1, high: float = math.inf) -> None:
+def check_int(strategy: Any, option: str, low: int = 1, high: float = math.inf) -> None:
     """Raise UsageError unless the option is an integer in [low, high].
 
-    >>> check_int("chains", 0)
+    >>> from raysearch.strategies.local_search import LocalSearch
+    >>> LocalSearch(chains=0)
     Traceback (most recent call last):
     raysearch.errors.UsageError: option chains: expected an integer >= 1, found 0
     """
-    wanted = f">= {low}" if math.isinf(high) else f"in [{low}, {high}]"
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    object.__setattr__(strategy, option, integer(option, getattr(strategy, option), low, high))
+
+
+def integer(option: str, value: Any, low: int = 1, high: float = math.inf) -> int:
+    """The value as an int, if it is an integer in [low, high]."""
+    number = whole(value)
+    if number is None or not low <= number <= high:
+        wanted = f">= {low}" if math.isinf(high) else f"in [{low}, {high}]"
         raise UsageError(f"option {option}: expected an integer {wanted}, found {value!r}")
+    return number
 
 
-def check_float(option: str, value: Any, low: float, high: float) -> None:
+def check_float(strategy: Any, option: str, low: float, high: float) -> None:
     """Raise UsageError unless the option is a number with low < value <= high."""
-    legal = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not legal or not low < value <= high:
+    value = getattr(strategy, option)
+    number = real(value)
+    if number is None or not low < number <= high:
         raise UsageError(f"option {option}: expected a number in ({low}, {high}], found {value!r}")
+    object.__setattr__(strategy, option, number)
 
 
-def check_choice(option: str, value: Any, choices: Sequence[str]) -> None:
+def check_choice(strategy: Any, option: str, choices: Sequence[str]) -> None:
     """Raise UsageError unless the option is one of the texts; it suggests the nearest."""
+    value = getattr(strategy, option)
     if value not in choices:
         raise UsageError(
             f"option {option}: expected one of {list(choices)}, found {value!r}; "

@@ -49,7 +49,7 @@ class QuasiRandom(Sequence):
     method: Literal["sobol", "halton"] = "sobol"
 
     def __post_init__(self) -> None:
-        check_choice("method", self.method, tuple(_ENGINES))
+        check_choice(self, "method", tuple(_ENGINES))
 
     def init(self, space: Space, seed: int) -> SequenceState:
         """Nothing used up yet."""

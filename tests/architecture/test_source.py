@@ -15,7 +15,7 @@ SCRIPTS = sorted(p for p in [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"] if
 
 #: Each line imports only from itself and from lines above it.
 LAYERS = (
-    "errors rng trial space",
+    "errors scalars rng trial space",
     "optim",
     "models",
     "strategies",
@@ -24,6 +24,7 @@ LAYERS = (
     "log study",
     "report",
     "arguments monitor resume search",
+    "simulate",
     "testing cli integrations",
 )
 LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
@@ -31,7 +32,7 @@ LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 #: Beside numpy and scipy: who may import what else, by the start of the file's path.
 THIRD_PARTY = {
     "ray": ("engine/ray_",),
-    "pyarrow": ("log/", "study.py", "resume.py", "search.py", "report/", "cli/"),
+    "pyarrow": ("log/", "study.py", "resume.py", "search.py", "simulate/", "report/", "cli/"),
     "rich": ("report/", "cli/"),
     "click": ("cli/",),
     "hypothesis": ("testing/",),

@@ -259,14 +259,20 @@ class One(Two):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AskTell({}, Two()), r"space: expected a Space, found \{\}"),
-        (lambda: AskTell(SPACE, Two), r"strategy: expected one such as TPE\(\).*add \(\)"),
-        (lambda: AskTell(SPACE, "tpe"), r"strategy: expected one such as TPE\(\), found 'tpe'"),
+        (lambda: AskTell({}, Two()), r"space: expected a mapping.*found \{\}"),
+        (lambda: AskTell(SPACE, Two), r"strategy: expected one such as .* the class Two; add \(\)"),
+        (lambda: AskTell(SPACE, "local"), r"strategy: .*found 'local'; write LocalSearch\(\)"),
+        (lambda: AskTell(SPACE, Two(), mode=3), r"mode: expected 'min' or 'max'.*found 3"),
+        (lambda: AskTell(SPACE, Two(), mode=[[]]), r"mode: expected 'min' or 'max'"),
+        (
+            lambda: AskTell(SPACE, Two(), mode={"loss": "max"}),
+            r"mode: values are told .* without names; write mode=\['max'\]",
+        ),
         (lambda: AskTell(SPACE, Two(), mode="minimize"), r"mode: expected 'min' or 'max'"),
         (lambda: AskTell(SPACE, Two(), mode=[]), r"mode: expected 'min' or 'max'"),
         (
             lambda: AskTell(SPACE, One(), mode=["min", "max"]),
-            r"mode: One takes one objective, found 2",
+            r"strategy: One takes one objective, found 2",
         ),
         (lambda: AskTell(SPACE, Two(), seed=-1), r"seed: expected 0 <= seed"),
         (lambda: AskTell(SPACE, Two()).ask(0), r"n: expected an integer >= 1, found 0"),
@@ -276,6 +282,10 @@ class One(Two):
 def test_mistakes_are_named(make, message):
     with pytest.raises(UsageError, match=message):
         make()
+
+
+def test_a_mapping_will_do_for_a_space():
+    assert set(AskTell({"x": Float(0, 1)}, RandomSearch()).ask()[0].config) == {"x"}
 
 
 def test_neither_ray_nor_arrow_is_needed():

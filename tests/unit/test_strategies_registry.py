@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,17 @@ import pytest
 from raysearch import strategies
 from raysearch.errors import StudyCorrupt, UsageError
 from raysearch.space import Float, Space
-from raysearch.strategies import base, build, from_json, get, names, summary, to_json
+from raysearch.strategies import (
+    base,
+    build,
+    check,
+    from_json,
+    get,
+    names,
+    rebuild,
+    summary,
+    to_json,
+)
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.known import Known
 from raysearch.strategies.local_search import LocalSearch
@@ -89,9 +100,52 @@ def test_strategies_of_other_packages_and_nested_ones(nested):
     )
 
 
-def test_an_unregistered_strategy_has_no_json():
-    with pytest.raises(UsageError, match=r"registered class, found Nested.*entry point"):
-        to_json(Nested())
+def test_a_strategy_of_ones_own_is_described_but_never_imported():
+    description = to_json(Nested(weights=(0.5,)))
+    assert description == {
+        "strategy": f"{__name__}:Nested",
+        "options": {"strategy": {"strategy": "random", "options": {}}, "weights": [0.5]},
+    }
+    for name in (description["strategy"], "no_such_module:Evil"):
+        cls = name.partition(":")[2]
+        with pytest.raises(UsageError, match=rf"{name}'.*import it, and pass strategy={cls}\("):
+            from_json({**description, "strategy": name})
+    assert "no_such_module" not in sys.modules
+
+
+def test_options_without_a_json_value_are_refused():
+    with pytest.raises(UsageError, match=r"option weights\[1\]: .*no JSON value.*use numbers"):
+        to_json(Nested(weights=(1.0, object())))
+
+
+def test_numbers_of_numpy_are_options():
+    step = np.float32(0.25)
+    strategy = LocalSearch(chains=np.int64(3), step=step)
+    assert repr(strategy) == "LocalSearch(chains=3, step=0.25, tolerance=0.0001)"
+    assert GridSearch(levels=np.int64(2)) == GridSearch(2)
+    assert repr(GridSearch({"x": np.int32(2)}).levels) == "{'x': 2}"
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (RandomSearch, r"found the class RandomSearch; add \(\)"),
+        ("random", r"such as RandomSearch\(\), found 'random'; write RandomSearch\(\)"),
+        ("gird", r"found 'gird'; write GridSearch\(\)"),
+        ("???", r"found '\?\?\?'$"),
+        (None, "found None$"),
+    ],
+)
+def test_what_is_no_strategy_is_refused_with_advice(found, message):
+    with pytest.raises(UsageError, match=message):
+        check(found)
+
+
+def test_one_objective_is_not_two():
+    check(LocalSearch(), 1)
+    check(RandomSearch(), 2)
+    with pytest.raises(UsageError, match=r"LocalSearch takes one objective, found 2; .*RandomSear"):
+        check(LocalSearch(), 2)
 
 
 def test_options_as_texts():
@@ -99,13 +153,16 @@ def test_options_as_texts():
     assert build("grid", {"levels": '{"x": 2}'}) == GridSearch({"x": 2})
     with pytest.raises(UsageError, match=r"option chains: .*found 'many'"):
         build("local", {"chains": "many"})
-    with pytest.raises(UsageError, match="found 'chain'; did you mean 'chains'"):
+    with pytest.raises(UsageError, match="no option 'chain'; did you mean 'chains'"):
         build("local", {"chain": "4"})
+    with pytest.raises(UsageError, match="RandomSearch has no option 'chain'; it has none"):
+        build("random", {"chain": "4"})
+    assert rebuild(LocalSearch(chains=4), {"step": "0.1"}) == LocalSearch(chains=4, step=0.1)
     with pytest.raises(UsageError, match=r"option chains: .*found 2\.5"):
         build("local", {"chains": "2.5"})
 
 
-@pytest.mark.parametrize("description", ["random", {"options": {}}, None])
+@pytest.mark.parametrize("description", ["random", {"options": {}}, None, {"strategy": 3}])
 def test_json_of_a_wrong_shape_is_refused(description):
     with pytest.raises(UsageError, match=r"strategy: expected \{'strategy'"):
         from_json(description)
