@@ -8,35 +8,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from . import strategies
 from .engine.loop import Limits
 from .engine.objective import examine
 from .engine.records import Objectives
 from .errors import UsageError
-from .space import Space
-from .strategies.base import Strategy
+from .scalars import real, whole
+from .space import space_of as space_of
+from .space.names import nearest
+from .study import check_place
 
-
-def space_of(space: Any) -> Space:
-    """The space, made of a mapping if it is one."""
-    if isinstance(space, Space):
-        return space
-    if not isinstance(space, Mapping):
-        raise UsageError(
-            "space: expected a Space, or a mapping from names to parameters, as in "
-            f'{{"x": Float(0, 1)}}, found {_shown(space)}'
-        )
-    return Space(space)
+#: what `ray.remote` takes of a task, and is left to the user
+RAY_OPTIONS = (
+    "accelerator_type",
+    "enable_task_events",
+    "fallback_strategy",
+    "label_selector",
+    "max_calls",
+    "memory",
+    "name",
+    "num_cpus",
+    "num_gpus",
+    "object_store_memory",
+    "placement_group",
+    "placement_group_bundle_index",
+    "placement_group_capture_child_tasks",
+    "resources",
+    "runtime_env",
+    "scheduling_strategy",
+)
+_LONGEST = 1e9  # seconds; timers of the system overflow not far beyond
 
 
 def objectives_of(metric: Any, mode: Any) -> Objectives:
-    """What is optimised."""
+    """What is optimised; `mode` is for one metric, and "min" where a mapping says it for each."""
     modes: Any = {metric: mode} if isinstance(metric, str) else metric
     if not isinstance(modes, Mapping) or not modes:
         raise UsageError(
             f"metric: expected a name, or a mapping from names to 'min' or 'max', found {metric!r}"
+        )
+    if modes is metric and mode != "min":
+        raise UsageError(
+            f"mode: the mapping of metrics says for each whether it is 'min' or 'max'; leave out "
+            f"mode={mode!r}"
         )
     for name, direction in modes.items():
         if not isinstance(name, str) or not name:
@@ -44,7 +60,7 @@ def objectives_of(metric: Any, mode: Any) -> Objectives:
         if direction not in ("min", "max"):
             where = "mode" if isinstance(metric, str) else f"metric[{name!r}]"
             raise UsageError(f"{where}: expected 'min' or 'max', found {direction!r}")
-    return Objectives(tuple(modes), tuple(direction == "max" for direction in modes.values()))
+    return Objectives.from_json(modes)
 
 
 def limits_of(
@@ -57,32 +73,40 @@ def limits_of(
     timeout: Any,
 ) -> Limits:
     """When the search ends, having begun at `begin`, ns since the epoch."""
-    _check_count("trials", trials)
-    _check_count("max_failures", max_failures)
-    _check_seconds("time_limit", time_limit)
-    _check_seconds("timeout", timeout)
-    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+    again = whole(retries)
+    if again is None or again < 0:
         raise UsageError(f"retries: expected an integer >= 0, found {retries!r}")
-    deadline = None if time_limit is None else begin + int(time_limit * 1e9)
-    return Limits(trials, deadline, retries, max_failures, timeout)
+    seconds = _seconds("time_limit", time_limit)
+    return Limits(
+        count_of("trials", trials),
+        None if seconds is None else begin + int(seconds * 1e9),
+        again,
+        count_of("max_failures", max_failures),
+        _seconds("timeout", timeout),
+    )
+
+
+def count_of(name: str, count: Any) -> int | None:
+    """The count, an integer >= 1, or None."""
+    if count is None:
+        return None
+    number = whole(count)
+    if number is None:
+        raise UsageError(f"{name}: expected an integer or None, found {count!r}")
+    if number < 1:
+        raise UsageError(f"{name}: expected at least 1, found {number}")
+    return number
 
 
 def check_strategy(strategy: Any, objectives: Objectives) -> None:
     """The strategy is one, and takes as many objectives as there are."""
-    if not isinstance(strategy, Strategy):
-        given = "the class itself; add ()" if isinstance(strategy, type) else repr(strategy)
-        raise UsageError(f"strategy: expected a strategy such as RandomSearch(), found {given}")
-    if len(objectives.names) > 1 and not strategy.multi_objective:
-        raise UsageError(
-            f"strategy: {type(strategy).__name__} takes one objective, and there are "
-            f"{len(objectives.names)}: {list(objectives.names)}"
-        )
+    strategies.check(strategy, len(objectives.names))
 
 
 def check_study(study: Any, resume: Any = True) -> None:
     """A place for a study, and what to do with one that is there."""
-    if study is not None and not isinstance(study, (str, Path)):
-        raise UsageError(f"study: expected a folder or URI, found {_shown(study)}")
+    if study is not None:
+        check_place(study)
     if not isinstance(resume, bool) and resume != "changed":
         raise UsageError(f"resume: expected True, False or 'changed', found {resume!r}")
 
@@ -98,7 +122,7 @@ def check_running(
 ) -> None:
     """What is run, and where."""
     examine(objective)
-    _check_count("concurrency", concurrency)
+    count_of("concurrency", concurrency)
     if not isinstance(reproducible, bool):
         raise UsageError(f"reproducible: expected True or False, found {reproducible!r}")
     if reproducible and concurrency is None:
@@ -113,7 +137,9 @@ def check_running(
             'address: expected None, "auto", "local", "inline", "host:port" or '
             f'"ray://host:port", found {address!r}'
         )
-    if address != "inline":
+    if address == "inline":
+        _check_ray_options(ray_options or {})
+    else:
         from .engine.ray_tasks import check_sendable
 
         check_sendable(objective, ray_options or {})
@@ -132,21 +158,28 @@ def check_view(progress: Any, callbacks: Any) -> None:
             raise UsageError(f"callbacks[{i}]: expected a function, found {_shown(callback)}")
 
 
-def _check_count(name: str, count: Any) -> None:
-    if count is None:
-        return
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise UsageError(f"{name}: expected an integer or None, found {count!r}")
-    if count <= 0:
-        raise UsageError(f"{name}: expected at least 1, found {count}")
-
-
-def _check_seconds(name: str, seconds: Any) -> None:
+def _seconds(name: str, seconds: Any) -> float | None:
     if seconds is None:
-        return
-    legal = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not legal or not 0 < seconds < math.inf:
-        raise UsageError(f"{name}: expected seconds > 0 or None, found {seconds!r}")
+        return None
+    try:
+        number = real(seconds)
+    except OverflowError:
+        number = math.inf
+    if number is None or not 0 < number <= _LONGEST:
+        raise UsageError(
+            f"{name}: expected seconds > 0, at most 1e9 (30 years), or None, found {seconds!r}"
+        )
+    return number
+
+
+def _check_ray_options(options: Mapping[str, Any]) -> None:
+    """Refuse what is misspelt where Ray, which would say so, is not asked."""
+    for option in options:
+        if option not in RAY_OPTIONS:
+            raise UsageError(
+                "ray_options: expected options of ray.remote that are not raysearch's own, "
+                f"found {option!r}; {nearest(option, RAY_OPTIONS)}"
+            )
 
 
 def _check_names(name: str, mapping: Any, example: str) -> None:

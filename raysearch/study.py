@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +25,24 @@ from .log import Reader
 from .log.rows import metrics_of
 from .log.schema import CONFIG, METRICS, TIME
 from .space import Choice, Space
+from .space.names import nearest
 from .trial import COMPLETE, STATES, Floats, Ints
 
 _STATES = pa.array(STATES, pa.string())
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/(?!/)(.*)", re.DOTALL)  # with one slash
+
+
+def check_place(place: Any) -> None:
+    """Raise UsageError unless a study may be there: in a folder, or at a URI."""
+    if not isinstance(place, (str, Path)):
+        raise UsageError(
+            f"study: expected a folder or URI, found {type(place).__name__} {place!r:.80}"
+        )
+    if scheme := _SCHEME.match(str(place)):
+        uri = f"{scheme[1]}://{scheme[2]}"
+        raise UsageError(f"study: expected a folder or URI, found {place!r}; did you mean {uri!r}?")
+    if os.path.isfile(place):
+        raise UsageError(f"study: expected a folder, found the file {str(place)!r}")
 
 
 class Source(Protocol):
@@ -97,21 +114,21 @@ class Study:
     """
 
     def __init__(self, source: Source, space: Space | None = None) -> None:
+        if not hasattr(source, "batches"):
+            raise UsageError(f"Study: expected what holds rows, found {source!r}; use Study.load()")
         self._source = source
         self.place = source.place
         self.spec = dict(source.spec)
         self.space = space if space is not None else Space.from_json(self.spec["space"])
-        metric = self.spec["metric"]
-        self.objectives = Objectives(
-            tuple(metric), tuple(mode == "max" for mode in metric.values())
-        )
+        self.objectives = Objectives.from_json(self.spec["metric"])
 
     @classmethod
     def load(cls, place: str | Path) -> Study:
         """The study in a folder or at a URI, also while a search writes to it.
 
-        Raises StudyNotFound, StudyFormat, or, as soon as rows are read, StudyCorrupt.
+        Raises UsageError, StudyNotFound, StudyFormat, or, as soon as rows are read, StudyCorrupt.
         """
+        check_place(place)
         reader = Reader(place)
         if not reader.spec:
             raise StudyNotFound(
@@ -126,6 +143,25 @@ class Study:
     def trials(self) -> pa.Table:
         """All trials, each with its latest result, in the order told."""
         return self._take(self._index.row)
+
+    def columns(self, *names: str) -> pa.Table:
+        """Some columns of `trials`; no others are read.
+
+        Raises UsageError if there is no column of a name.
+
+        >>> import raysearch as rs
+        >>> study = rs.search(
+        ...     lambda c: c["x"], {"x": rs.Float(0, 1)}, trials=4, address="inline", progress=False
+        ... )
+        >>> study.columns("number", "metrics.loss").column_names
+        ['number', 'metrics.loss']
+        """
+        table = self._take(self._index.row, names)
+        for name in names:
+            if name not in table.column_names:
+                known = nearest(name, self.trials.column_names)
+                raise UsageError(f"study.columns: there is no column {name!r}; {known}")
+        return table.select(names)
 
     @property
     def pareto(self) -> pa.Table:
@@ -214,20 +250,20 @@ class Study:
             number[row], np.concatenate(states)[row], np.concatenate(losses)[row], row, rows
         )
 
-    def _batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def _batches(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
         """(row of its first, batch) of all rows that the index knows: later ones are left."""
         start = 0
-        for batch in self._source.batches():
+        for batch in self._source.batches(names):
             batch = batch.slice(0, self._index.rows - start)
             yield start, batch
             start += batch.num_rows
             if start >= self._index.rows:
                 return
 
-    def _take(self, rows: Ints) -> pa.Table:
+    def _take(self, rows: Ints, names: Sequence[str] | None = None) -> pa.Table:
         found = []
         schema = None
-        for start, batch in self._batches():
+        for start, batch in self._batches(names):
             schema = batch.schema
             first, last = np.searchsorted(rows, [start, start + batch.num_rows])
             if last - first == batch.num_rows:

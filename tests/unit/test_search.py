@@ -7,12 +7,15 @@ import re
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import raysearch as rs
+from raysearch.arguments import RAY_OPTIONS, limits_of
+from raysearch.engine.loop import Limits
 from raysearch.errors import ObjectiveError, SearchFailed, StudyMismatch, UsageError
 from raysearch.strategies.random import RandomSearch
 
@@ -44,10 +47,10 @@ LOCK = threading.Lock()
         ({"objective": lambda a, b, c: 0.0}, "objective: expected a function"),
         ({"objective": math}, "objective: expected a function"),
         ({"space": {}}, "space: "),
-        ({"space": [1]}, "space: expected a Space, or a mapping"),
+        ({"space": [1]}, "space: expected a mapping"),
         ({"space": {"x": 3}}, "space"),
-        ({"strategy": RandomSearch}, r"strategy: .*the class itself; add \(\)"),
-        ({"strategy": "random"}, "strategy: expected a strategy"),
+        ({"strategy": RandomSearch}, r"strategy: .*the class RandomSearch; add \(\)"),
+        ({"strategy": "random"}, r"strategy: .*found 'random'; write RandomSearch\(\)"),
         ({"trials": 0}, "trials: expected at least 1, found 0"),
         ({"trials": -5}, "trials: expected at least 1"),
         ({"trials": "5"}, "trials: expected an integer or None, found '5'"),
@@ -59,13 +62,17 @@ LOCK = threading.Lock()
         ({"time_limit": math.nan}, "time_limit: expected seconds > 0"),
         ({"timeout": -1}, "timeout: expected seconds > 0"),
         ({"timeout": True}, "timeout: expected seconds > 0"),
+        ({"timeout": 1e12}, "timeout: expected seconds > 0, at most 1e9"),
+        ({"time_limit": 10**400}, "time_limit: expected seconds > 0, at most 1e9"),
+        ({"metric": {"a": "min", "b": "max"}, "mode": "max"}, "mode: the mapping of metrics says"),
+        ({"metric": {"a": "min"}, "mode": "zzz"}, "mode: the mapping of metrics says"),
         ({"metric": ""}, "metric: expected the name"),
         ({"metric": {}}, "metric: expected a name"),
         ({"metric": ["loss"]}, "metric: expected a name"),
         ({"metric": {"loss": "down"}}, r"metric\['loss'\]: expected 'min' or 'max'"),
         (
             {"strategy": rs.LocalSearch(), "metric": {"a": "min", "b": "max"}},
-            "takes one objective, and there are 2",
+            "takes one objective, found 2",
         ),
         ({"mode": "down"}, "mode: expected 'min' or 'max', found 'down'"),
         ({"seed": -1}, "seed"),
@@ -73,6 +80,9 @@ LOCK = threading.Lock()
         ({"seed": 2**64}, "seed"),
         ({"study": ""}, "study: expected a folder or URI"),
         ({"study": 3}, "study: expected a folder or URI"),
+        ({"study": "s3:/a"}, "study: .*did you mean 's3://a'"),
+        ({"study": Path("gs://a/b")}, "study: .*did you mean 'gs://a/b'"),
+        ({"study": __file__}, "study: expected a folder, found the file"),
         ({"study": "ftp://host/x"}, "study: expected a folder or a URI"),
         ({"resume": "yes"}, "resume: expected True, False or 'changed'"),
         ({"resume": 1}, "resume: expected True, False or 'changed'"),
@@ -88,6 +98,7 @@ LOCK = threading.Lock()
         ({"data": [1]}, "data: expected a mapping"),
         ({"data": {1: 2}}, "data: expected names"),
         ({"ray_options": ["num_cpus"]}, "ray_options: expected a mapping"),
+        ({"ray_options": {"num_cups": 1}}, "found 'num_cups'; did you mean 'num_cpus'"),
         ({"ray_options": {"num_cups": 1}, "address": None}, "ray_options: .*num_cups"),
         ({"ray_options": {"max_retries": 3}, "address": None}, "max_retries is raysearch's own"),
         ({"address": 10001}, "address: expected None"),
@@ -103,13 +114,49 @@ def test_a_wrong_argument_is_named_and_leaves_no_study_behind(tmp_path, argument
     assert not place.exists()
 
 
+def test_numbers_of_numpy_are_arguments(tmp_path):
+    limits = limits_of(
+        10**18,
+        trials=np.int64(3),
+        time_limit=np.int32(60),
+        retries=np.int8(0),
+        max_failures=np.array(2),
+        timeout=np.float32(0.5),
+    )
+    assert repr(limits) == repr(Limits(3, 10**18 + 60 * 10**9, 0, 2, 0.5))  # Python's own
+    assert len(search(study=tmp_path, trials=np.int64(3), seed=np.uint64(7))) == 3
+
+
+def test_the_options_known_as_rays_are_what_ray_takes():
+    options = pytest.importorskip("ray._common.ray_option_utils").task_options
+    ours = {"max_retries", "num_returns", "retry_exceptions"}
+    public = {name for name in options if not name.startswith("_")}
+    assert public - ours == set(RAY_OPTIONS)
+
+
+@dataclass(frozen=True)
+class Mine(RandomSearch):
+    """A strategy of one's own, which nobody has registered."""
+
+    option: float = 0.5
+
+
+def test_a_strategy_of_ones_own_searches_and_goes_on(tmp_path):
+    search(study=tmp_path, strategy=Mine(), trials=3)
+    study = search(study=tmp_path, strategy=Mine(), trials=5)
+    assert len(study) == 5
+    assert study.spec["strategy"] == {"strategy": f"{__name__}:Mine", "options": {"option": 0.5}}
+    with pytest.raises(StudyMismatch, match=r"strategy\.options\.option: stored 0\.5, now 0\.1"):
+        search(study=tmp_path, strategy=Mine(0.1), trials=9)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"states": ["complete"]}, "states: expected some of"),
         ({"timeout": 0}, "timeout: expected seconds"),
         ({"callbacks": 3}, "callbacks: expected a list"),
-        ({"space": [1]}, "space: expected a Space"),
+        ({"space": [1]}, "space: expected a mapping"),
         ({"objective": 3}, "objective: expected a function"),
     ],
     ids=str,
@@ -123,7 +170,7 @@ def test_retry_names_a_wrong_argument(tmp_path, arguments, message):
 def test_a_file_or_a_folder_of_something_else_is_no_place_for_a_study(tmp_path):
     file = tmp_path / "file"
     file.write_text("mine")
-    with pytest.raises(rs.errors.StudyError, match="file"):
+    with pytest.raises(UsageError, match="expected a folder, found the file"):
         search(study=file)
     with pytest.raises(rs.errors.StudyError, match="file"):
         search(study=file / "below")

@@ -91,6 +91,43 @@ def test_configurations_come_back_as_the_objective_saw_them():
     assert names == {"relu", "b", 3}
 
 
+def test_columns_are_those_of_the_trials_and_no_others_are_read():
+    read = []
+
+    class Watched(MemoryLog):
+        def batches(self, names=None):
+            read.append(names)
+            return super().batches(names)
+
+    log = Watched(SPACE, SPEC)
+    log.append([trials([3, np.nan, 2], states=[COMPLETE, CRASHED, COMPLETE])])
+    log.append([trials([0.0], first=1)])
+    study = Study(log)
+    wanted = study.trials.select(["state", "number"])
+    read.clear()
+    assert study.columns("state", "number").equals(wanted)
+    assert read == [("state", "number")]
+    with pytest.raises(
+        UsageError, match=r"no column 'metrics\.lost'; did you mean 'metrics\.loss'"
+    ):
+        study.columns("metrics.lost")
+    assert Study(memory()).columns("told").num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: Study.load(None), "study: expected a folder or URI, found NoneType"),
+        (lambda: Study.load("s3:/bucket/a"), "did you mean 's3://bucket/a'"),
+        (lambda: Study.load(__file__), "expected a folder, found the file"),
+        (lambda: Study("runs/a"), r"found 'runs/a'; use Study\.load"),
+    ],
+)
+def test_what_is_no_study_is_refused(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        wrong()
+
+
 def test_a_study_is_a_snapshot_while_the_search_goes_on():
     log = memory(trials([3, 1]))
     study = Study(log)
