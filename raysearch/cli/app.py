@@ -7,8 +7,10 @@ when they run, so that help comes at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -129,4 +131,14 @@ def app(context: click.Context, /) -> None:
 
 def main() -> None:
     """Run the command line of this process."""
-    app.main(prog_name="raysearch")
+    try:
+        app.main(prog_name="raysearch")
+    except SystemExit as end:
+        if "ray" not in sys.modules:
+            raise
+        # Threads of Ray's core, once started, abort one in a hundred interpreters on their
+        # way out, and with them the exit code. All is written; so go at once.
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(end.code if isinstance(end.code, int) else BUG)
