@@ -111,16 +111,20 @@ class Driver:
                 case Tell(finished):
                     finished = self.proposer.tell(self.log.admit(finished))
                     self._unwritten.append(finished)
-                    told = Told(self.proposer.max_pending(self.loop.slots))
+                    told = Told(self._max_pending())
                     self._perform(self.loop.handle(told, self.clock()))
                 case Ask(n):
                     trials = self.proposer.ask(n)
-                    asked = Asked(trials, self.proposer.max_pending(self.loop.slots))
+                    asked = Asked(trials, self._max_pending())
                     self._perform(self.loop.handle(asked, self.clock()))
                 case Cancel(task):
                     self.executor.cancel(task)
                 case Finish():
                     pass
+
+    def _max_pending(self) -> int:
+        """As if there were a slot where there is none now, so that nothing depends on that."""
+        return self.proposer.max_pending(max(1, self.loop.slots))
 
     def _commit(self) -> None:
         """Write, then act."""

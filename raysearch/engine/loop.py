@@ -311,9 +311,9 @@ class Loop:
 
     def _wanted(self) -> int:
         """How many points to ask for now."""
-        if self._exhausted or self._asking or not self.slots:
+        if self._exhausted or self._asking:
             return 0
-        if self.draining and not self._due:
+        if (self.draining or not self.slots) and not self._due:
             return 0
         room = self._room() - self.pending
         if self.limits.trials is not None:
