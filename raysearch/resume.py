@@ -25,6 +25,7 @@ from .errors import StudyLocked, StudyMismatch, StudyNotFound
 from .log.compare import DECISIVE
 from .log.reader import Reader
 from .log.rows import Rows
+from .log.storage import Storage
 from .space import Space
 from .study import Study
 from .trial import Ints, has_result
@@ -75,7 +76,7 @@ def first_number(
     return max((pc.max(n).as_py() for n in numbers if len(n)), default=-1) + 1
 
 
-def stored_history(place: str | Path) -> History:
+def stored_history(place: str | Path | Storage) -> History:
     """All rows of a study in the order told, each batch with the spec of its session."""
     reader = Reader(place)
     specs = {number: about.get("spec", {}) for number, about in reader.sessions().items()}

@@ -54,6 +54,15 @@ def no_mishap(task: Task, seconds: float) -> None:
     """The fate of a task on a machine that never fails."""
 
 
+#: How an event gets to the driver: after how many seconds, as what; more than once, or never.
+Network = Callable[[ExecutorEvent], Sequence[tuple[float, ExecutorEvent]]]
+
+
+def at_once(event: ExecutorEvent) -> Sequence[tuple[float, ExecutorEvent]]:
+    """The way of an event through a perfect network."""
+    return ((0.0, event),)
+
+
 @dataclass(frozen=True)
 class Outage:
     """Some workers are away for a while, and what they run then is lost.
@@ -98,6 +107,7 @@ class SimulatedExecutor:
     clock          that this lets pass
     fate           what becomes of a task's worker
     outages        of workers
+    network        how events get to the driver
     charge_driver  whether the time that the driver really takes between two polls passes
                    in virtual time, too
     """
@@ -112,6 +122,7 @@ class SimulatedExecutor:
         clock: VirtualClock,
         fate: Fate = no_mishap,
         outages: Sequence[Outage] = (),
+        network: Network = at_once,
         *,
         charge_driver: bool = False,
     ) -> None:
@@ -121,6 +132,7 @@ class SimulatedExecutor:
         self._returns = returns
         self._clock = clock
         self._fate = fate
+        self._network = network
         self._charges = charge_driver
         self._left = time.perf_counter()  # when `poll` was left last, really
         self._new: OrderedDict[int, Task] = OrderedDict()  # submitted since then
@@ -164,12 +176,13 @@ class SimulatedExecutor:
             self._end(run, self._clock.now)
         elif self._new.pop(task, None) is None and self._queue.pop(task, None) is None:
             return
-        self._happened.append(Lost(task, "cancelled", "on request"))
+        self._send(Lost(task, "cancelled", "on request"), self._clock.now)
 
     def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
         """What has happened; if nothing has, what happens first within so many seconds.
 
-        Raises Stalled if nothing ever will, and the timeout is infinite.
+        Where the number of slots has changed and nothing else, that is said early, by no
+        events. Raises Stalled if nothing will ever happen, and the timeout is infinite.
         """
         if self._charges:
             spent = time.perf_counter() - self._left
@@ -177,13 +190,15 @@ class SimulatedExecutor:
             self._clock.sleep(spent)
         self._pass(self._clock.now)
         self._accept()
-        while self._agenda and not self._happened:
+        self._dispatch(self._clock.now)
+        slots = self._slots
+        while self._agenda and not self._happened and self._slots == slots:
             first = self._agenda[0][0]
             if first > self._clock.now + timeout * 1e9:
                 break
             self._clock.advance(first)
             self._pass(first)
-        if not self._happened:
+        if not self._happened and self._slots == slots:
             if math.isinf(timeout):
                 raise Stalled(f"{self._slots} workers are there, and nothing is left to happen")
             self._clock.sleep(timeout)
@@ -211,7 +226,6 @@ class SimulatedExecutor:
         for task in tasks:
             start, stop = stop, stop + len(task.trials)
             self._queue[task.id] = task, seconds[start:stop]
-        self._dispatch(self._clock.now)
 
     def _dispatch(self, now: int) -> None:
         """Have free workers, those with the lowest numbers, begin what has waited longest."""
@@ -246,7 +260,7 @@ class SimulatedExecutor:
             run.seconds,
             f"worker {run.worker}",
         )
-        self._happened.append(Done(run.task.id, results))
+        self._send(Done(run.task.id, results), now)
 
     def _evaluate(self) -> None:
         """Find out what the tasks at work return, as far as it is not known."""
@@ -260,7 +274,7 @@ class SimulatedExecutor:
     def _die(self, run: _Run, death: Death, now: int) -> None:
         if run.task.id in self._running:
             self._end(run, now)
-            self._happened.append(Lost(run.task.id, death.how, death.message))
+            self._send(Lost(run.task.id, death.how, death.message), now)
             if death.away:
                 self._leave(run.worker, now)
                 self._plan(now, death.away, partial(self._return, run.worker))
@@ -273,6 +287,17 @@ class SimulatedExecutor:
         self.busy += (now - run.begin) / 1e9
         heappush(self._free, run.worker)
 
+    def _send(self, event: ExecutorEvent, now: int) -> None:
+        """Let the driver know."""
+        for delay, copy in self._network(event):
+            if delay:
+                self._plan(now, delay, partial(self._arrive, copy))
+            else:
+                self._happened.append(copy)
+
+    def _arrive(self, event: ExecutorEvent, now: int) -> None:
+        self._happened.append(event)
+
     # --- workers --------------------------------------------------------------------------
 
     def _leave(self, worker: int, now: int) -> None:
@@ -283,7 +308,7 @@ class SimulatedExecutor:
         self._slots -= 1
         if (run := self._runs[worker]) is not None:
             self._end(run, now)
-            self._happened.append(Lost(run.task.id, "node", "its machine was taken away"))
+            self._send(Lost(run.task.id, "node", "its machine was taken away"), now)
 
     def _return(self, worker: int, now: int) -> None:
         self._absent[worker] -= 1

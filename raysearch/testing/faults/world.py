@@ -1,0 +1,309 @@
+"""A whole search, of as many sessions as it takes, among troubles; and what must hold.
+
+Engine, strategies, log and resuming are the real ones; only time, workers and disk are not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ... import rng, strategies
+from ...engine.driver import Driver
+from ...engine.events import Why
+from ...engine.executor import Executor
+from ...engine.loop import Limits, Loop
+from ...engine.proposer import Proposer, Replay
+from ...engine.records import ExecutorEvent, Finished, Objectives, Results, Task, Trials
+from ...errors import StudyStorage
+from ...log import Reader, StudyLog
+from ...log.rows import Rows
+from ...resume import fold, stored_history
+from ...simulate.chance import LogNormal
+from ...simulate.clock import VirtualClock
+from ...simulate.executor import SimulatedExecutor
+from ...strategies.base import ANY_NUMBER
+from ...trial import COMPLETE, FAILED
+from .hazards import Died, Hazards
+from .scenario import Scenario, draw_scenario
+from .storage import Disk, FaultyStorage
+
+_TROUBLED = 20  # sessions after which nobody stops the search and the disk is mended
+_MOST_SESSIONS = 60
+_MOST_ROUNDS = 20_000  # of one session
+_ENDS = ("trials", "exhausted")
+_AHEAD = 8  # trials that are asked to compare two strategies
+_LOSS = Objectives(("loss",), (False,))
+
+
+def play(seed: int) -> None:
+    """Search among the troubles of a seed; AssertionError if a promise is not kept."""
+    scenario = draw_scenario(seed)
+    world = World(scenario, seed)
+    world.search()
+    world.check()
+    if world.fixed:
+        calm = World(scenario.calm(), seed)
+        calm.search()
+        ours, theirs = world.table(), calm.table()
+        assert ours == theirs, f"other trials than without troubles: {_first(ours, theirs)}"
+
+
+class World:
+    """A disk, and the drivers that come and go until the search on it is over.
+
+    scenario  the search and its troubles
+    seed      of all draws
+    """
+
+    def __init__(self, scenario: Scenario, seed: int) -> None:
+        self.scenario = scenario
+        self._seed = seed
+        self._disk = Disk()
+        self._clock = VirtualClock()
+        self._lost: Counter[int] = Counter()
+        self._struck: Counter[int] = Counter()
+        self._told: list[Finished] = []  # what the log has acknowledged
+        self._end: tuple[Proposer, Finished]  # the strategy, and the study
+        bears_any = scenario.strategy.max_pending(self._proposer().state, 1) >= ANY_NUMBER
+        self.in_order = scenario.reproducible or not bears_any
+        #: whether the trials, by number, depend on nothing but the seed
+        self.fixed = scenario.reproducible or bears_any or scenario.workers == 1
+
+    def _proposer(self) -> Proposer:
+        scenario = self.scenario
+        return Proposer(scenario.strategy, scenario.space, _LOSS, scenario.seed)
+
+    # --- sessions -------------------------------------------------------------------------
+
+    def search(self) -> None:
+        """Start drivers, one after the other, until one of them brings the search to its end."""
+        for session in range(_MOST_SESSIONS):
+            scenario = self.scenario
+            if session >= _TROUBLED:
+                scenario = replace(
+                    scenario, disk_full=0.0, disk_broken=0.0, stops=0.0, time_limits=0.0
+                )
+            draw = rng.generator(self._seed, 1 + session)
+            deaths = self.scenario.deaths
+            dies_after = deaths[session] if session < len(deaths) else None
+            hazards = Hazards(scenario, draw, self._lost, self._struck, dies_after)
+            try:
+                why = self._session(hazards)
+            except (Died, StudyStorage):
+                why = None
+            self._disk.locked = False  # as the process is gone
+            if why in _ENDS:
+                return
+        raise AssertionError(f"the search does not end, not in {_MOST_SESSIONS} sessions")
+
+    def _session(self, hazards: Hazards) -> Why:
+        scenario = hazards.scenario
+        spec = {
+            "space": scenario.space.to_json(),
+            "strategy": strategies.to_json(scenario.strategy),
+            "metric": _LOSS.to_json(),
+            "seed": scenario.seed,
+            "first": 0,
+        }
+        storage = FaultyStorage(self._disk, hazards, scenario.grows)
+        with StudyLog.open(storage, scenario.space, spec) as log:
+            proposer = self._proposer()
+            past = fold(stored_history(storage), spec, proposer)
+            clock = _SetClock(self._clock, hazards)
+            loop = Loop(
+                Limits(scenario.trials, hazards.deadline(clock()), scenario.retries, None),
+                proposer.max_pending(1),
+                finished=past.finished,
+                completed=past.completed,
+                backlog=past.pending,
+                in_order=self.in_order,
+                window=scenario.workers if scenario.reproducible else None,
+            )
+            executor = SimulatedExecutor(
+                self._takes,
+                self._returns,
+                scenario.workers,
+                self._clock,
+                hazards.fate,
+                scenario.outages,
+                hazards.network,
+            )
+            guard = _Guard(executor, loop, hazards, None if self.in_order else proposer)
+            record = _Record(log, hazards, self._told)
+            driver = Driver(
+                loop, proposer, guard, record, hazards.stop, clock, self._clock.sleep, math.inf
+            )
+            why = driver.run()
+        assert not loop.running, f"{len(loop.running)} tasks are still known at the end"
+        if why in _ENDS:
+            assert not loop.pending, f"{loop.pending} trials are pending at the end"
+            self._end = proposer, self._stored()
+        return why
+
+    def _takes(self, trials: Trials) -> Any:
+        return LogNormal(self.scenario.scale, 1.0)(trials, self.scenario.seed)
+
+    def _returns(self, trials: Trials) -> Results:
+        numbers = trials.number.tolist()
+        failing = [n in self.scenario.failing for n in numbers]
+        return Results(
+            np.where(failing, FAILED, COMPLETE).astype(np.uint8),
+            {"loss": np.where(failing, np.nan, trials.columns.numbers["x"] ** 2)},
+            {i: "failing" for i, fails in enumerate(failing) if fails},
+            np.zeros(len(numbers), dtype=np.int64),
+            np.zeros(len(numbers)),
+            "",
+        )
+
+    # --- what must hold -------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Every trial once, as many as wanted, all that was acknowledged, and a true replay."""
+        self._check_trials()
+        self._check_told()
+        self._check_state()
+
+    def _check_trials(self) -> None:
+        scenario, (_, stored) = self.scenario, self._end
+        wanted = int(min(scenario.trials, scenario.space.size))
+        numbers = stored.number.tolist()
+        twice = [n for n, count in Counter(numbers).items() if count > 1]
+        assert not twice, f"trials {twice} were told more than once"
+        assert sorted(numbers) == list(range(wanted)), f"{len(numbers)} trials, not {wanted}"
+
+    def _check_told(self) -> None:
+        """What the log has acknowledged is there, in that order, as it was told."""
+        _, stored = self._end
+        place = {number: i for i, number in enumerate(stored.number.tolist())}
+        last = -1
+        for told in self._told:
+            rows = np.array([place[n] for n in told.number.tolist()])
+            assert (np.diff(rows, prepend=last) > 0).all(), "trials stand in another order"
+            last = int(rows[-1])
+            for name in ("state", "attempts", "after", "told"):
+                same = getattr(stored, name)[rows] == getattr(told, name)
+                assert same.all(), f"{name} is not what was acknowledged"
+
+    def _check_state(self) -> None:
+        """A replay of the log brings a strategy to where the last one was: both go on alike."""
+        proposer, stored = self._end
+        replayed = self._proposer()
+        Replay(replayed).take(stored)
+        asked, again = proposer.ask(_AHEAD), replayed.ask(_AHEAD)
+        same = asked.columns.configs() == again.columns.configs()
+        assert same, "a replay of the log proposes other trials"
+
+    def table(self) -> list[tuple[Any, ...]]:
+        """What was found, without all that depends on time: in the order told, if that is fixed."""
+        _, stored = self._end
+        loss = _LOSS.losses(stored.state, stored.metrics)[:, 0]
+        configs = map(repr, stored.columns.configs())
+        rows = list(
+            zip(
+                stored.number.tolist(),
+                stored.state.tolist(),
+                map(repr, loss.tolist()),
+                configs,
+                strict=True,
+            )
+        )
+        return rows if self.in_order else sorted(rows)
+
+    def _stored(self) -> Finished:
+        draw = rng.generator(self._seed, 0)
+        quiet = Hazards(self.scenario.calm(), draw, Counter(), Counter())
+        reader = Reader(FaultyStorage(self._disk, quiet))
+        batches = list(reader.batches())
+        table = pa.Table.from_batches(batches).combine_chunks()
+        return Rows(self.scenario.space).from_batch(table.to_batches()[0])
+
+
+class _SetClock:
+    """A clock that somebody sets now and then, by an hour or so."""
+
+    def __init__(self, clock: VirtualClock, hazards: Hazards) -> None:
+        self._clock = clock
+        self._hazards = hazards
+        self._offset = 0
+
+    def __call__(self) -> int:
+        self._offset += self._hazards.jump()
+        return self._clock.now + self._offset
+
+
+class _Record:
+    """The log, with a note of what it has acknowledged."""
+
+    def __init__(self, log: StudyLog, hazards: Hazards, told: list[Finished]) -> None:
+        self._log = log
+        self._hazards = hazards
+        self._told = told
+
+    def admit(self, finished: Finished) -> Finished:
+        return self._log.admit(finished)
+
+    def append(self, finished: Sequence[Finished]) -> None:
+        self._log.append(finished)
+        self._told += finished
+        self._hazards.step()
+
+
+class _Guard:
+    """The executor, with an eye on whether the loop keeps it busy.
+
+    host  proposes any number of trials at any time; None: it may have reasons to wait
+    """
+
+    interruptible = True
+
+    def __init__(
+        self, executor: Executor, loop: Loop, hazards: Hazards, host: Proposer | None
+    ) -> None:
+        self._executor = executor
+        self._loop = loop
+        self._hazards = hazards
+        self._host = host
+        self._rounds = 0
+
+    def slots(self) -> int:
+        return self._executor.slots()
+
+    def submit(self, task: Task) -> None:
+        self._hazards.step()
+        self._executor.submit(task)
+
+    def cancel(self, task: int) -> None:
+        self._executor.cancel(task)
+
+    def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
+        self._rounds += 1
+        assert self._rounds < _MOST_ROUNDS, "a session that does not end"
+        loop = self._loop
+        if loop.slots and not loop.draining:
+            assert loop.running, "slots are free, and the search waits for nothing"
+            if self._host is not None and len(loop.running) < loop.slots:
+                begun = sum(map(len, loop.running.values()))
+                assert begun == loop.pending, "slots are free, and trials wait"
+                wanted = self._hazards.scenario.trials - loop.finished - loop.pending
+                left = self._host.asked < self._host.space.size
+                assert not (wanted and left), f"slots are free, and {wanted} trials not asked"
+        self._hazards.step()
+        events = self._executor.poll(timeout)
+        self._hazards.step()
+        return events
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+def _first(ours: Sequence[Any], theirs: Sequence[Any]) -> str:
+    """The first difference."""
+    pairs = zip(ours, theirs, strict=False)
+    return next((f"{a} for {b}" for a, b in pairs if a != b), f"{len(ours)} for {len(theirs)}")
