@@ -1,7 +1,8 @@
 """Experiment files: what is to be searched, in Python or in TOML.
 
 A Python file defines `objective` and `space`, and if it likes `strategy` and `settings`, a
-dict of keyword arguments of `raysearch.search`. A TOML file says the same::
+dict of keyword arguments of `raysearch.search`. A TOML file says the same; a strategy may be
+given by its name in both::
 
     objective = "train:objective"       # file or module beside this one, and the function in it
     strategy = "local"                  # or a table: {name = "local", chains = 4}
@@ -27,19 +28,20 @@ import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from importlib import import_module, invalidate_caches
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .. import strategies
 from ..errors import SpaceError, UsageError
+from ..space import KINDS, Parameter, Space, parameter_from_json, space_of
+from ..space.names import nearest
 from .command import seconds
 from .exits import ExperimentError
 
 if TYPE_CHECKING:
-    from ..space import Parameter, Space
     from ..strategies.base import AnyStrategy
 
 
@@ -87,7 +89,7 @@ def _from_python(path: Path) -> Experiment:
         path,
         _attribute(module, "objective", path.name),
         _space(_attribute(module, "space", path.name), path.name),
-        getattr(module, "strategy", None),
+        _strategy(getattr(module, "strategy", None), path.name),
         _settings(settings, path.name),
     )
 
@@ -136,7 +138,7 @@ def _attribute(module: ModuleType, name: str, where: str) -> Any:
     except AttributeError:
         public = [n for n in vars(module) if not n.startswith("_")]
         raise ExperimentError(
-            f"{where}: expected it to define {name!r}{_nearest(name, public)}"
+            f"{where}: expected it to define {name!r}; {nearest(name, public)}"
         ) from None
 
 
@@ -163,7 +165,7 @@ def _from_toml(path: Path) -> Experiment:
         path,
         _objective(content["objective"], path),
         _space(parameters, path.name),
-        _strategy(content.get("strategy"), f"{path.name}: strategy"),
+        _strategy(content.get("strategy"), path.name),
         _settings(content.get("settings", {}), path.name),
     )
 
@@ -184,8 +186,6 @@ def _objective(text: Any, path: Path) -> Callable[..., Any]:
 
 
 def _parameter(description: Any, where: str) -> Parameter:
-    from ..space import KINDS, parameter_from_json
-
     if not isinstance(description, Mapping):
         raise ExperimentError(
             f"{where}: expected a table such as {{float = [0.0, 1.0]}}, found {description!r}"
@@ -200,51 +200,46 @@ def _parameter(description: Any, where: str) -> Parameter:
         raise ExperimentError(f"{where}: {error}") from None
 
 
-def _strategy(description: Any, where: str) -> AnyStrategy | None:
-    from ..strategies import get
-
-    if description is None:
-        return None
-    table = {"name": description} if isinstance(description, str) else description
-    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
-        raise ExperimentError(f"{where}: expected a name, or a table with one, found {table!r}")
-    try:
-        kind = get(table["name"])
-        options = {key: value for key, value in table.items() if key != "name"}
-        _known(options, [f.name for f in fields(kind)], where)
-        strategy: AnyStrategy = kind(**options)
-    except ExperimentError:
-        raise
-    except UsageError as error:
-        raise ExperimentError(f"{where}: {error}") from None
-    return strategy
-
-
 # --- both ---------------------------------------------------------------------------------
 
 
 def _space(space: Any, where: str) -> Space:
     """The space, or that of a mapping from names to parameters."""
-    from ..space import Space
-
-    if isinstance(space, Space):
-        return space
     try:
-        return Space(space)
+        return space_of(space)
     except SpaceError as error:
         raise ExperimentError(f"{where}: {error}") from None
 
 
+def _strategy(description: Any, where: str) -> AnyStrategy | None:
+    """A strategy; or the one of a name, or of a table with a name and options."""
+    if description is None:
+        return None
+    table = {"name": description} if isinstance(description, str) else description
+    try:
+        if not isinstance(table, Mapping):
+            strategies.check(description)
+            strategy: AnyStrategy = description
+            return strategy
+        if not isinstance(table.get("name"), str):
+            raise UsageError(f"expected a name, or a table with a name, found {description!r}")
+        options = {key: value for key, value in table.items() if key != "name"}
+        return strategies.from_json({"strategy": table["name"], "options": options})
+    except UsageError as error:
+        text = str(error).removeprefix("strategy: ")
+        raise ExperimentError(f"{where}: strategy: {text}") from None
+
+
 def _settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Keyword arguments of `raysearch.search`; durations may be texts such as "2h"."""
-    from inspect import Parameter, signature
+    from inspect import signature
 
     from ..search import search
 
     known = [
         name
         for name, parameter in signature(search).parameters.items()
-        if parameter.kind is Parameter.KEYWORD_ONLY
+        if parameter.kind is parameter.KEYWORD_ONLY
     ]
     _known(settings, known, f"{where}: settings")
     arguments = dict(settings)
@@ -263,9 +258,4 @@ def _known(given: Iterable[str], known: Iterable[str], where: str) -> None:
     for key in given:
         if key not in known:
             dot = ": " if where.endswith((".py", ".toml")) else "."
-            raise ExperimentError(f"{where}{dot}{key} is unknown{_nearest(key, known)}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}"
+            raise ExperimentError(f"{where}{dot}{key} is unknown; {nearest(key, known)}")

@@ -27,7 +27,7 @@ def overview(path: str) -> dict[str, Any]:
 
     reader = Reader(path)
     study = Study(reader)
-    told = microseconds(study.trials["told"])
+    told = microseconds(study.columns("told")["told"])
     first, last = pc.min(told).as_py(), pc.max(told).as_py()
     span = (last - first).total_seconds() if last is not None else 0.0
     done = len(study)
@@ -36,7 +36,7 @@ def overview(path: str) -> dict[str, Any]:
         "writer": reader.holder(),
         "trials": done,
         "counts": dict(study.counts),
-        "objectives": dict(zip(study.objectives.names, _modes(study), strict=True)),
+        "objectives": study.objectives.to_json(),
         "strategy": study.spec.get("strategy"),
         "seed": study.spec.get("seed"),
         "parameters": len(study.space.parameters),
@@ -52,10 +52,6 @@ def microseconds(times: pa.ChunkedArray[Any]) -> pa.ChunkedArray[Any]:
     import pyarrow as pa
 
     return times.cast(pa.timestamp("us", "UTC"), safe=False)
-
-
-def _modes(study: Study) -> list[str]:
-    return ["max" if maximize else "min" for maximize in study.objectives.maximize]
 
 
 def _best(study: Study) -> dict[str, Any] | None:
@@ -104,9 +100,8 @@ def age(moment: datetime) -> float:
     return max(0.0, (datetime.now(UTC) - moment).total_seconds())
 
 
-def next_step(seen: dict[str, Any]) -> str:
-    """What to type next."""
-    place = shlex.quote(seen["path"])
-    if seen["best"] is None:
-        return f"next: raysearch show {place} --overhead"
-    return f"next: raysearch best {place} | raysearch show {place} {seen['best']['number']}"
+def next_step(path: str, found: bool) -> str:
+    """What to type next, depending on whether there is a valid trial."""
+    place = shlex.quote(path)
+    overhead = f"next: raysearch show {place} --overhead"
+    return f"{overhead} | raysearch best {place}" if found else overhead

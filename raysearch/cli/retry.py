@@ -11,14 +11,12 @@ import click
 from .command import Command, Duration, StudyPath, json_option
 from .run import conclude, place, watching
 
-_FAILURES = ("failed", "invalid", "timeout", "crashed", "oom")
-
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--study", type=StudyPath(), help="The study; runs/NAME if left out.")
 @click.option("--failed", is_flag=True, help="All trials without a result, whatever the reason.")
-@click.option("--state", "states", multiple=True, type=click.Choice(_FAILURES), help="Only these.")
+@click.option("--state", "states", multiple=True, help="Only those of this state, as in timeout.")
 @click.option("--concurrency", type=int, help="How many trials at once, at most.")
 @click.option("--address", help="Of Ray: auto, local, host:port; inline: without Ray.")
 @click.option("--timeout", type=Duration(), help="How long a trial may take.")
@@ -53,7 +51,7 @@ def command(
             **{k: v for k, v in experiment.settings.items() if k in signature(retry).parameters},
             **{k: v for k, v in flags.items() if v is not None},
             "study": where,
-            "states": states or _FAILURES,
+            **({"states": states} if states else {}),
             "space": experiment.space,
             "progress": show,
         }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,28 +38,21 @@ class StrategyName(click.ParamType[str]):
 
 def choose(experiment: Experiment, name: str | None, sets: Sequence[str]) -> AnyStrategy | None:
     """The strategy that flags and file agree upon; None: left to the search."""
-    from ..strategies import get
+    from ..strategies import build, rebuild
 
-    strategy: AnyStrategy | None = get(name)() if name is not None else experiment.strategy
-    if not sets:
-        return strategy
-    if strategy is None:
-        raise click.UsageError("--set sets options of a strategy: name it with --strategy")
-    known = [f.name for f in fields(strategy)]
-    values: dict[str, Any] = {}
+    options = {}
     for text in sets:
-        option, _, value = text.partition("=")
-        if option not in known:
-            there = ", ".join(known) or "none"
-            raise click.BadParameter(
-                f"there is no option {option!r}; {type(strategy).__name__} has: {there}",
-                param_hint="--set",
-            )
-        try:
-            values[option] = json.loads(value)
-        except json.JSONDecodeError:  # then it is a plain text
-            values[option] = value
-    return replace(strategy, **values)
+        option, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected OPTION=VALUE, found {text!r}", param_hint="--set")
+        options[option] = value
+    if name is not None:
+        return build(name, options)
+    if not options:
+        return experiment.strategy
+    if experiment.strategy is None:
+        raise click.UsageError("--set sets options of a strategy: name it with --strategy")
+    return rebuild(experiment.strategy, options)
 
 
 def place(experiment: Experiment, study: str | None, fresh: bool) -> str:
@@ -146,14 +138,14 @@ def watching(no_progress: bool) -> Iterator[Callable[[Progress], None] | Literal
 
 def conclude(context: click.Context, study: Study, place: str, as_json: bool) -> None:
     """Print the best trial, and what to type next."""
-    from ..report.live import next_step
     from .best import show_best
+    from .overview import next_step
 
-    found = bool(study.counts.get("complete"))
+    found = "complete" in study.counts
     if found:
         show_best(study, 1, as_json)
     else:
         say("no trial gave a valid result")
-    say(next_step(place))
+    say(f"study {shlex.quote(place)}   {next_step(place, found)}")
     if not found:
         context.exit(NO_VALID_TRIAL)

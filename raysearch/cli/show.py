@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,11 +14,7 @@ from .command import Command, json_option, study_argument
 from .console import data, emit
 from .overview import microseconds
 
-LEDGER = ("asked", "submitted", "started", "finished", "told")
-
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from ..study import Study
 
 
@@ -43,22 +40,26 @@ def command(path: str, number: int | None, overhead: bool, as_json: bool) -> Non
 
 
 def _show_trial(study: Study, number: int, as_json: bool) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from ..report.overhead import LEDGER
     from ..report.text import duration, line
     from ..report.text import number as six_digits
 
     trial = study.trial(number)
-    row = _row(study.trials, number)
-    worker = row["worker"][0].as_py()
+    ledger = study.columns("number", *LEDGER)
+    row = ledger.filter(pc.equal(ledger["number"], pa.scalar(number)))
     times = {step: microseconds(row[step])[0].as_py() for step in LEDGER}
     if as_json:
-        emit("trial", {**described(trial), "worker": worker, **times})
+        emit("trial", {**described(trial), "worker": trial.worker, **times})
         return
     table: list[tuple[str, str]] = [("trial", f"#{trial.number}"), ("state", trial.state)]
     table += [(line(name), six_digits(value)) for name, value in trial.metrics.items()]
     table += [
-        ("took", "unknown" if trial.seconds is None else duration(trial.seconds)),
+        ("took", "unknown" if math.isnan(trial.seconds) else duration(trial.seconds)),
         ("attempts", str(trial.attempts)),
-        ("worker", line(worker or "unknown")),
+        ("worker", line(trial.worker or "unknown")),
         *((step, "never" if time is None else _clock(time)) for step, time in times.items()),
         ("config", repr(dict(trial.config))),
     ]
@@ -68,24 +69,16 @@ def _show_trial(study: Study, number: int, as_json: bool) -> None:
         data(f"\n{trial.error.rstrip()}")
 
 
-def _row(trials: pa.Table, number: int) -> pa.Table:
-    """The one row of the trial."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return trials.filter(pc.equal(trials["number"], pa.scalar(number)))
-
-
 def _clock(time: datetime) -> str:
     """A time to the millisecond, in UTC as all times of a study."""
     return f"{time:%Y-%m-%d %H:%M:%S}.{time.microsecond // 1000:03} UTC"
 
 
 def _show_overhead(study: Study, path: str, as_json: bool) -> None:
-    from ..report.overhead import overhead
+    from ..report.overhead import LEDGER, overhead
     from ..report.text import columns, duration, plural
 
-    found = overhead(study.trials)
+    found = overhead(study.columns(*LEDGER))
     if found is None:
         raise click.ClickException(f"{path}: no trial has run yet, so there is nothing to add up")
     if as_json:

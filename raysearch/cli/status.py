@@ -28,7 +28,7 @@ def command(path: str, watch: bool, as_json: bool) -> None:
         emit("status", seen)
     else:
         data("\n".join(lines(seen)))
-        say(next_step(seen))
+        say(next_step(path, "complete" in seen["counts"]))
 
 
 def _watch(path: str, as_json: bool) -> None:

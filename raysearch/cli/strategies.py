@@ -23,7 +23,7 @@ def command(as_json: bool) -> None:
             {
                 "name": name,
                 "class": kind.__name__,
-                "summary": _summary(kind),
+                "summary": strategies.summary(name),
                 "options": [
                     {"name": f.name, "type": str(f.type), "default": _default(f)}
                     for f in fields(kind)
@@ -35,14 +35,9 @@ def command(as_json: bool) -> None:
         return
     width = max(map(len, kinds))
     for name, kind in kinds.items():
-        data(f"{name.ljust(width)}  {_summary(kind)}")
+        data(f"{name.ljust(width)}  {strategies.summary(name)}")
         for f in fields(kind):
             data(f"{' ' * width}    --set {f.name}={_default(f)}  ({f.type})")
-
-
-def _summary(kind: type[Any]) -> str:
-    """The first line of its description."""
-    return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
 def _default(field: Field[Any]) -> Any:

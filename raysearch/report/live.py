@@ -8,7 +8,6 @@ for data.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -64,12 +63,6 @@ def sentence(p: Progress) -> str:
     if p.best is not None:
         best = f" · best {line(p.best.metric)} {number(p.best.value)} (#{p.best.number})"
     return f"{line(p.name)}: {headline(p)}{best} · {pace(p)}"
-
-
-def next_step(study: str) -> str:
-    """Where the study lies, and what to type next."""
-    place = shlex.quote(clean(study))
-    return f"study {place}   next: raysearch show {place} --overhead | raysearch best {place}"
 
 
 class _View(ABC):

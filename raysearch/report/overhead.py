@@ -2,7 +2,9 @@
 
 A trial is asked for, submitted, started, finished and told. What lies between is, in this
 order, planning, the way to the worker (with the wait for those before it in its batch),
-the trial itself, and the way back (with the wait for the rest of its batch, and for the log).
+the trial itself, and the way back (with the wait for the rest of its batch). Told is the
+moment of its arrival: the log, which writes many trials at once, comes after that, and
+shows in the ledger only where it keeps others waiting.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-_STEPS = ("asked", "submitted", "started", "finished", "told")
+#: columns of a study: when a trial was asked for, submitted, started, finished and told
+LEDGER = ("asked", "submitted", "started", "finished", "told")
 _STAGES = ("planned", "on the way", "in the trial", "on the way back")
 _RARE = 1e-3  # share of the time below which a number of trials at once is a clock's error
 
@@ -63,7 +66,7 @@ def overhead(trials: pa.Table) -> Overhead | None:
 
     trials  of a study, with the columns asked, submitted, started, finished and told
     """
-    ledger = np.stack([_nanoseconds(trials[name]) for name in _STEPS])  # (5, k)
+    ledger = np.stack([_nanoseconds(trials[name]) for name in LEDGER])  # (5, k)
     ledger = ledger[:, (ledger > 0).all(axis=0)]
     k = ledger.shape[1]
     if not k:

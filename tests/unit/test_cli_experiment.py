@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raysearch import Choice, Float, Space, errors
+from raysearch import Choice, Float, LocalSearch, Space, errors
 from raysearch.cli.exits import ExperimentError
 from raysearch.cli.experiment import load
 
@@ -109,7 +109,7 @@ def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
         ("{float = [1e-5, 1e-1], log = true}", "{log = true}", "space.lr: .*float"),
         ('optimizer = "sgd"', 'optimiser = "sgd"', "optimiser"),
         ('name = "random"', 'name = "rondom"', "strategy: .*random"),
-        ('name = "random"', 'name = "random", k = 3', "strategy.k is unknown"),
+        ('name = "random"', 'name = "random", k = 3', "strategy: RandomSearch has no option 'k'"),
         ("train_of_exp:objective", "train_of_exp", '"module:function"'),
         ("train_of_exp:objective", "train_of_exp:objectiv", "did you mean 'objective'"),
         ("train_of_exp:objective", "trian_of_exp:objective", "No module named 'trian_of_exp'"),
@@ -137,6 +137,9 @@ def test_mistakes_are_named_with_their_place(
         (PYTHON + "settings = {'trails': 3}", "settings.*trails.*'trials'"),
         (PYTHON + "settings = 3", "expected a dict, found 3"),
         (PYTHON + "space = {}", "space: expected a mapping"),
+        (PYTHON + "strategy = 'locla'", "strategy: .*did you mean 'local'"),
+        (PYTHON + "strategy = 3", "strategy: expected one such as RandomSearch.*found 3"),
+        (PYTHON + "strategy = {'chains': 3}", "strategy: expected a name, or a table with a name"),
         ("1 / 0", "line 1.*1 / 0\n.*ZeroDivisionError"),
         ("def f(:", "SyntaxError"),
         ("import sys\nsys.exit(3)", "SystemExit: 3"),
@@ -154,6 +157,20 @@ def test_mistakes_in_python_files(tmp_path: Path, text: str, message: str) -> No
 def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="another module is called 'random'"):
         load(write(tmp_path, "random.py", PYTHON))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ('"local"', LocalSearch()),
+        ('{"name": "local", "chains": 3}', LocalSearch(chains=3)),
+        ("LocalSearch(chains=3)", LocalSearch(chains=3)),
+    ],
+)
+def test_strategies_of_python_files(tmp_path: Path, strategy: str, expected: object) -> None:
+    text = f"{PYTHON}\nfrom raysearch import LocalSearch\nstrategy = {strategy}"
+
+    assert load(write(tmp_path, "digits_of_exp.py", text)).strategy == expected
 
 
 @pytest.mark.parametrize("name", ["absent.py", "folder.py", "search.yaml"])

@@ -8,14 +8,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
+from raysearch import Float, Space
 from raysearch.cli import app
+from raysearch.log import StudyLog
+from raysearch.testing.told import made_up
 
 EXPERIMENT = """
 from raysearch import Choice, Float, Space
@@ -96,6 +101,16 @@ def test_strategy_options_come_from_set() -> None:
     assert status("a")["trials"] == 8  # 2 levels of lr, 4 optimizers
 
 
+@pytest.mark.parametrize("given", ['"grid"', "GridSearch(order='shuffled')", "Mine(levels=9)"])
+def test_set_changes_the_strategy_of_the_file(given: str) -> None:
+    own = "from raysearch import GridSearch\nclass Mine(GridSearch): pass\n"
+    Path("exp_studies.py").write_text(f"{EXPERIMENT}\n{own}strategy = {given}")
+
+    run("--set", "levels=2", "--trials", "100")
+
+    assert status("runs/exp_studies")["trials"] == 8
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
@@ -104,7 +119,8 @@ def test_strategy_options_come_from_set() -> None:
         (["--strategy", "grid", "--set", "level=2"], 2, "levels"),
         (["--set", "levels=2"], 2, "--strategy"),
         (["--metric", "loss", "--max-failures", "3"], 3, "first 3 trials all failed"),
-        (["--study", "exp_studies.py"], 74, "exp_studies.py"),
+        (["--strategy", "grid", "--set", "levels"], 2, "expected OPTION=VALUE"),
+        (["--study", "exp_studies.py"], 2, "found the file 'exp_studies.py'"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_exit_code(args: list[str], code: int, message: str) -> None:
@@ -179,6 +195,35 @@ def test_show_tells_all_of_a_trial_without_steering_the_terminal() -> None:
     assert "\x1b" not in text
     assert "'opt': '=bad'" in text
     assert failed["told"] >= failed["asked"]
+
+
+def test_a_trial_that_never_ran_took_an_unknown_time() -> None:
+    space = Space({"lr": Float(0, 1)})
+    told = made_up(space, 1)
+    spec = {"space": space.to_json(), "metric": {"loss": "min"}, "seed": 0}
+    with StudyLog.open("a", space, spec) as log:
+        log.append([replace(told, seconds=np.array([np.nan]))])
+
+    lines = raysearch("show", "a", "0").stdout.splitlines()
+
+    assert [line.split() for line in lines if line.startswith("took")] == [["took", "unknown"]]
+
+
+def test_the_next_step_can_be_copied_whatever_the_study_is_called() -> None:
+    assert "study 'my runs/a'   next: " in run("--study", "my runs/a").stderr
+
+    told = raysearch("status", "my runs/a").stderr
+
+    assert "raysearch best 'my runs/a'" in told
+
+
+def test_best_of_a_study_without_a_valid_trial_says_why() -> None:
+    raysearch("run", "exp_studies.py", "--study", "a", "--metric", "loss", "--no-progress")
+
+    for k in ("1", "3"):
+        result = raysearch("best", "a", "-k", k)
+        assert result.exit_code == 2
+        assert "no trial is complete" in result.stderr
 
 
 def test_show_overhead_adds_up() -> None:
@@ -265,6 +310,17 @@ def test_retry_runs_failed_trials_again() -> None:
     assert before["failed"] > 0  # type: ignore[index]
     assert result.exit_code == 0, result.stderr
     assert status("a")["counts"] == {"complete": 8}
+
+
+def test_retry_takes_some_states_only() -> None:
+    run("--study", "a", "--strategy", "grid", "--trials", "8")
+    again = ("retry", "exp_studies.py", "--study", "a", "--no-progress")
+
+    assert raysearch(*again, "--state", "timeout", "--state", "oom").exit_code == 0
+    wrong = raysearch(*again, "--state", "fialed")
+
+    assert wrong.exit_code == 2
+    assert "states: expected some of ['failed'" in wrong.stderr
 
 
 @pytest.mark.parametrize("command", ["status", "best", "export", "doctor"])

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from raysearch.engine.progress import Best, Progress
-from raysearch.report.live import Live, block, next_step, sentence
+from raysearch.report.live import Live, block, sentence
 
 
 def progress(done: int = 37, value: float = 0.9731, **changes: object) -> Progress:
@@ -125,13 +125,6 @@ def test_a_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> No
         live.update(progress())
 
     assert stream.getvalue() == sentence(progress()) + "\n"
-
-
-def test_the_next_step_can_be_copied_whatever_the_study_is_called() -> None:
-    told = next_step("runs/my digits")
-
-    assert told.startswith("study 'runs/my digits'")
-    assert "raysearch best 'runs/my digits'" in told
 
 
 def test_hostile_names_do_not_reach_the_terminal() -> None:
