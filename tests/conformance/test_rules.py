@@ -182,7 +182,7 @@ def test_compiled_steps_are_those_of_numpy(
 
 @pytest.mark.parametrize("rule", RULES)
 def test_torch_tensors_move_as_numpy_arrays_do(rule: optim.Rule) -> None:
-    torch = pytest.importorskip("torch", reason="torch is not installed (scripts/test does it)")
+    torch = pytest.importorskip("torch", reason="torch is not installed; CI=1 scripts/test does it")
     params, gradients = problem(rule)
     tensors = mapped(lambda x: torch.tensor(x, requires_grad=True), params)
     one, two = rule.init(params), rule.init(tensors)
