@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .descent import Descent, LineSearchSolver
-from .machine import Floats, State, Steps
+from .machine import Floats, SolverState, Steps
 from .problem import check_bounds
 from .quasi_newton import remember
 
@@ -45,7 +45,7 @@ class LBFGSB(LineSearchSolver):
     upper: Floats
     pairs: int = 15
 
-    def init(self, x0: ArrayLike) -> State[Descent]:
+    def init(self, x0: ArrayLike) -> SolverState[Descent]:
         """The state before the first evaluation, at x0 (n,) within the bounds."""
         state = super().init(x0)
         check_bounds(state.x0, self.lower, self.upper)

@@ -12,12 +12,15 @@ import numpy as np
 
 from ..errors import UsageError
 from .losses import LOSSES
-from .machine import Floats, Iterate, Request, Solver, State, Steps
+from .machine import Floats, Iterate, Request, Solver, SolverState, Steps
 from .minimizer import is_finite
 from .problem import expect_shape
 from .result import RUNNING, LeastSquaresResult, Status
 
 EPS = float(np.finfo(np.float64).eps)
+
+#: see `LeastSquaresSolver.status`
+FAR = 1e5
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +60,9 @@ class LeastSquaresSolver(Solver[Fit]):
     loss_scale: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.loss not in LOSSES:
             raise UsageError(f"loss: expected one of {list(LOSSES)}, found {self.loss!r}")
-        if not self.loss_scale > 0:
-            raise UsageError(f"loss_scale: expected a number > 0, found {self.loss_scale}")
 
     def begin(self, x0: Floats) -> Steps[Fit]:
         answer = yield Request(x0, ("fun", "jac"))
@@ -107,7 +109,21 @@ class LeastSquaresSolver(Solver[Fit]):
         """Which parameters (n,) are not held at a bound by the gradient g."""
         return np.ones(at.x.size, dtype=bool)
 
-    def result(self, state: State[Fit]) -> LeastSquaresResult:
+    def status(self, state: SolverState[Fit]) -> int:
+        """RUNNING, or why the solver ended; a minimum at infinity is none.
+
+        A parameter is at infinity if it is far away, and the residuals have ceased to depend
+        on it: both by a factor of FAR, from the start and from the largest dependence.
+        """
+        status, at = super().status(state), state.at
+        if at is None or not (status > 0 or status == Status.NO_DESCENT):
+            return status
+        start = np.abs(np.where(state.x0 == 0, 1.0, state.x0))
+        far = np.abs(at.x) > FAR * start
+        flat = column_norms(at.jac) * FAR < at.scale
+        return int(Status.AT_INFINITY) if (far & flat).any() else status
+
+    def result(self, state: SolverState[Fit]) -> LeastSquaresResult:
         """What has been found so far."""
         at, n = state.at, state.x0.size
         if at is None:

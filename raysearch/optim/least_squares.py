@@ -26,6 +26,9 @@ LEAST_SQUARES: dict[str, type[LeastSquaresSolver]] = {
     "GN": GaussNewton,
 }
 
+#: ends after which better differences are of no use
+ENDED = (Status.EVALUATIONS, Status.STOPPED, Status.NOT_FINITE, Status.AT_INFINITY)
+
 
 def least_squares(
     residuals: Callable[..., ArrayLike],
@@ -67,13 +70,15 @@ def least_squares(
     x = as_point(x0)
     limits = None if bounds is None else as_bounds(bounds, x.size)
     solver = _solver(method, limits, loss, options)
-    if isinstance(jac, str) and jac != "complex":
+    if not (jac is None or jac == "complex" or callable(jac)):
         raise UsageError(f'jac: expected a function, "complex" or None, found {jac!r}')
+    if not (callback is None or callable(callback)):
+        raise UsageError(f"callback: expected a function or None, found {callback!r}")
     fit = _Residuals(residuals, jac, args, x, limits)
     if jac is not None:
         return fit.run(solver, x, callback)
     rough = fit.run(solver, x, callback)
-    if rough.status in (Status.EVALUATIONS, Status.STOPPED, Status.NOT_FINITE):
+    if rough.status in ENDED:
         return rough
     fit.scheme = "central"
     result = fit.run(solver, rough.x, callback)
@@ -146,7 +151,7 @@ class _Residuals:
     def value(self, x: Floats) -> Floats:
         self.nfev += 1
         try:
-            r = np.atleast_1d(np.asarray(self.residuals(x, *self.args), dtype=np.float64))
+            r = np.atleast_1d(np.asarray(self.residuals(x.copy(), *self.args), dtype=np.float64))
         except (TypeError, ValueError) as error:
             raise UsageError(f"residuals: expected real numbers, found {error}") from error
         if r.ndim != 1 or r.size == 0 or r.size != (self.m or r.size):
@@ -159,13 +164,22 @@ class _Residuals:
         self.njev += 1
         if callable(self.jac):
             assert self.m is not None
-            return expect_shape("jac", self.jac(x, *self.args), (self.m, self.n))
+            return expect_shape("jac", self.jac(x.copy(), *self.args), (self.m, self.n))
         if self.scheme == "complex":
             self.nfev += self.n
-            j = derivatives.jacobian(lambda z: self.residuals(z, *self.args), x, "complex")
+            j = derivatives.jacobian(self._at_complex, x, "complex")
             return j.reshape(-1, self.n)
         known = self._last is not None and np.array_equal(self._last[0], x)
         f0 = self._last[1] if known and self._last else None
         return derivatives.jacobian(
             self.value, x, self.scheme, f0=f0, typical=self.typical, bounds=self.limits
         )
+
+    def _at_complex(self, z: NDArray[np.complex128]) -> NDArray[Any]:
+        r = np.asarray(self.residuals(z, *self.args))
+        if r.dtype.kind != "c":
+            raise UsageError(
+                f'residuals: expected complex numbers for complex x, as jac="complex" says, found '
+                f"{r.dtype}: the imaginary part was lost; leave jac out"
+            )
+        return r

@@ -20,13 +20,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .fitting import EPS, Fit, LeastSquaresSolver, Model, column_norms
-from .machine import Floats, Request, State, Steps
+from .machine import Floats, Request, SolverState, Steps
 from .minimizer import is_finite
 from .problem import check_bounds
 from .result import RUNNING, Status
 
 #: undamped steps at the end, at most
 POLISH = 10
+
+#: a model that erred by less is trusted over four times the step
+EXACT = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class LevenbergMarquardt(LeastSquaresSolver):
     lower: Floats | None = None
     upper: Floats | None = None
 
-    def init(self, x0: ArrayLike) -> State[Fit]:
+    def init(self, x0: ArrayLike) -> SolverState[Fit]:
         """The state before the first evaluation, at x0 (n,) within the bounds."""
         state = super().init(x0)
         check_bounds(state.x0, *self._bounds(state.x0.size))
@@ -68,14 +71,13 @@ class LevenbergMarquardt(LeastSquaresSolver):
         free = self.free(at, g)
         model = Model.of(j * free, r, d)
         size_x = float(np.linalg.norm(d * at.x))
-        promised = None
         while True:
             p, damping = self._step(at, model, j, r, free, radius)
             size, jp = float(np.linalg.norm(d * p)), j @ p
             predicted = -float(g @ p + jp @ jp / 2)
             if self.geodesic:
                 p = yield from self._bent(at, model, j, p, damping, free)
-            promised = predicted if promised is None else promised
+            inside = damping == 0 or size < 0.9 * radius
             x = self._place(at.x + p)
             fun = np.atleast_1d((yield Request(x, ("fun",))).fun)
             cost = self.cost(fun)
@@ -89,7 +91,7 @@ class LevenbergMarquardt(LeastSquaresSolver):
                     break
                 radius = size / 10
             if predicted <= 10 * EPS * at.cost or radius <= EPS * max(size_x, EPS):
-                if promised > np.sqrt(EPS) * at.cost:
+                if self._promises(at, model, j, r, free):
                     return replace(at, status=Status.NO_DESCENT)
                 return (yield from self._polished(replace(at, status=Status.PRECISION)))
         new = self.judged(
@@ -98,7 +100,8 @@ class LevenbergMarquardt(LeastSquaresSolver):
                 scale=np.maximum(d, norms),
             )
         )  # fmt: skip
-        if new.status == RUNNING and size <= self.xtol * size_x:
+        # a step that only the region makes short is no sign of convergence
+        if new.status == RUNNING and inside and size <= self.xtol * size_x:
             new = replace(new, status=Status.STEP)
         if new.status == RUNNING and max(predicted, actual) <= self.ftol * at.cost:
             new = replace(new, status=Status.REDUCTION)
@@ -147,6 +150,14 @@ class LevenbergMarquardt(LeastSquaresSolver):
         best = max(steps, key=lambda p: -float(np.linalg.norm(r + j @ p)))
         return best, 1.0
 
+    def _promises(self, at: Fit, model: Model, j: Floats, r: Floats, free: Any) -> bool:
+        """Whether the model says, without a region, that much is left to gain, far from here."""
+        p, _ = self._step(at, model, j, r, free, np.inf)
+        jp, tol = j @ p, np.sqrt(EPS)
+        gain = -float(r @ jp + jp @ jp / 2)
+        size, size_x = np.linalg.norm(at.scale * p), np.linalg.norm(at.scale * at.x)
+        return gain > tol * at.cost and bool(size > tol * size_x)
+
     def _bent(
         self, at: Fit, model: Model, j: Floats, p: Floats, damping: float, free: Any
     ) -> Steps[Floats]:
@@ -166,12 +177,17 @@ class LevenbergMarquardt(LeastSquaresSolver):
         radius: float, size: float, ratio: float, damping: float, cost: float, slope: float,
         actual: float,
     ) -> float:  # fmt: skip
-        """Delta after a trial: Moré (1978), alg. 7.1; a tenth where residuals are not finite."""
+        """Delta after a trial: Moré (1978), alg. 7.1, and bolder where the model was exact.
+
+        A tenth where residuals are not finite.
+        """
         if not np.isfinite(cost):
             return size / 10
         if ratio <= 0.25:
             cut = 0.5 if actual >= 0 else 0.5 * slope / (slope + actual)
             return min(max(cut, 0.1), 0.5) * min(radius, 10 * size)
+        if abs(ratio - 1) <= EXACT:
+            return 4 * size
         if ratio >= 0.75 or damping == 0:
             return 2 * size
         return radius

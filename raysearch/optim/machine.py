@@ -10,7 +10,7 @@ the same for all solvers:
         state = solver.tell(state, fun=f(request.x), jac=g(request.x))
     result = solver.result(state)
 
-A `State` holds the last complete iterate and what has been told since, all of it arrays and
+A `SolverState` holds the last complete iterate and what has been told since, all of it arrays and
 numbers, so it can be stored anywhere between any two evaluations. To go on from a stored
 state, the unfinished iteration is replayed from what was told; in a running process the
 generator is simply kept, so nothing is computed twice.
@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UsageError
 from .result import RUNNING, Status
+from .schedule import check, check_options
 
 Floats = NDArray[np.float64]
 
@@ -83,7 +84,7 @@ Steps = Generator[Request, Answer, T]
 
 
 @dataclass(frozen=True, eq=False)
-class State(Generic[P]):
+class SolverState(Generic[P]):
     """A solver's progress.
 
     x0    (n,) the starting point
@@ -102,9 +103,13 @@ class State(Generic[P]):
 
 # The iterations under way in this process. A state that is told hands its iteration on to the
 # state that follows; told a second time, it finds none here and replays.
-_running: weakref.WeakKeyDictionary[State[Any], tuple[Steps[Any], Request]] = (
+_running: weakref.WeakKeyDictionary[SolverState[Any], tuple[Steps[Any], Request]] = (
     weakref.WeakKeyDictionary()
 )
+
+
+_NOT_NEGATIVE = {"xtol", "ftol", "gtol", "eta", "alpha"}
+_POSITIVE = {"max_evaluations", "factor", "radius", "pairs", "loss_scale"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,15 @@ class Solver(ABC, Generic[P]):
 
     max_evaluations: int | None = None
 
+    def __post_init__(self) -> None:
+        check_options(self)
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in _NOT_NEGATIVE:
+                check(value >= 0, self, f.name, ">= 0")
+            elif f.name in _POSITIVE:
+                check(value is None or value > 0, self, f.name, "> 0")
+
     @abstractmethod
     def begin(self, x0: Floats) -> Steps[P]:
         """Evaluate the starting point and return the first iterate."""
@@ -134,12 +148,14 @@ class Solver(ABC, Generic[P]):
     def iterate(self, at: P) -> Steps[P]:
         """Do one iteration and return the next iterate."""
 
-    def init(self, x0: ArrayLike) -> State[P]:
+    def init(self, x0: ArrayLike) -> SolverState[P]:
         """The state before the first evaluation, at x0 (n,)."""
-        return State(as_point(x0))
+        return SolverState(as_point(x0))
 
-    def ask(self, state: State[P]) -> Request | None:
+    def ask(self, state: SolverState[P]) -> Request | None:
         """The next evaluation that is needed, or None: finished."""
+        if not isinstance(state, SolverState):
+            raise UsageError(f"state: expected one made by a solver's init, found {state!r:.80}")
         if self.status(state) != RUNNING:
             return None
         if state not in _running:
@@ -148,12 +164,12 @@ class Solver(ABC, Generic[P]):
 
     def tell(
         self,
-        state: State[P],
+        state: SolverState[P],
         fun: ArrayLike | None = None,
         jac: ArrayLike | None = None,
         hess: ArrayLike | None = None,
         hessp: ArrayLike | None = None,
-    ) -> State[P]:
+    ) -> SolverState[P]:
         """The state after the values that `ask` requested have become known."""
         request = self.ask(state)
         if request is None:
@@ -163,6 +179,7 @@ class Solver(ABC, Generic[P]):
         if missing:
             raise UsageError(f"tell: expected values for {list(request.wants)}, missing {missing}")
         answer = Answer(**{want: _as_values(given[want]) for want in request.wants})
+        self.check_answer(state, answer)
         following = replace(
             state,
             told=(*state.told, answer),
@@ -178,7 +195,10 @@ class Solver(ABC, Generic[P]):
             return self._go_on(replace(following, at=complete.value, told=()))
         return following
 
-    def status(self, state: State[P]) -> int:
+    def check_answer(self, state: SolverState[P], answer: Answer) -> None:
+        """UsageError if what was told has not the shapes of this kind of problem."""
+
+    def status(self, state: SolverState[P]) -> int:
         """RUNNING, or why the solver ended (`Status`)."""
         if state.at is not None and state.at.status != RUNNING:
             return state.at.status
@@ -187,7 +207,7 @@ class Solver(ABC, Generic[P]):
             limit = 100 * (state.x0.size + 10)
         return Status.EVALUATIONS if state.nfev >= limit else RUNNING
 
-    def _go_on(self, state: State[P]) -> State[P]:
+    def _go_on(self, state: SolverState[P]) -> SolverState[P]:
         """Begin the next iteration; those that need no evaluation are done at once."""
         while state.at is not None and self.status(state) == RUNNING:
             steps = self.iterate(state.at)
@@ -199,7 +219,7 @@ class Solver(ABC, Generic[P]):
                 state = replace(state, at=complete.value)
         return state
 
-    def _replay(self, state: State[P]) -> tuple[Steps[P], Request]:
+    def _replay(self, state: SolverState[P]) -> tuple[Steps[P], Request]:
         steps = self.begin(state.x0) if state.at is None else self.iterate(state.at)
         with np.errstate(all="ignore"):
             request = next(steps)
@@ -212,8 +232,8 @@ def run(
     solver: Solver[P],
     x0: Floats,
     evaluate: Callable[[Request], dict[str, Any]],
-    stop: Callable[[State[P]], bool],
-) -> tuple[State[P], bool]:
+    stop: Callable[[SolverState[P]], bool],
+) -> tuple[SolverState[P], bool]:
     """Solve from x0, asking `stop` after each iteration; the last state, and if it stopped."""
     state = solver.init(x0)
     while (request := solver.ask(state)) is not None:

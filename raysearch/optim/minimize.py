@@ -76,6 +76,11 @@ def minimize(
     x = as_point(x0)
     limits = None if bounds is None else as_bounds(bounds, x.size)
     solver = _solver(method, limits, options)
+    if not (jac is None or isinstance(jac, bool) or callable(jac)):
+        raise UsageError(f"jac: expected a function, True or None, found {jac!r}")
+    for name, function in (("hess", hess), ("hessp", hessp), ("callback", callback)):
+        if not (function is None or callable(function)):
+            raise UsageError(f"{name}: expected a function or None, found {function!r}")
     functions = _Functions(f, jac, hess, hessp, args, x, limits)
     if functions.exact:
         return functions.run(solver, x, callback)
@@ -149,14 +154,14 @@ class _Functions:
         if self.jac is True:
             return self._both(x)[0]
         self.calls["fun"] += 1
-        return _number(self.f(x, *self.args))
+        return _number(self.f(x.copy(), *self.args))
 
     def gradient(self, x: Floats) -> Floats:
         if self.jac is True:
             return self._both(x)[1]
         self.calls["jac"] += 1
         if callable(self.jac):
-            return expect_shape("jac", self.jac(x, *self.args), (self.n,))
+            return expect_shape("jac", self.jac(x.copy(), *self.args), (self.n,))
         return derivatives.gradient(
             self.value, x, self.scheme, typical=self.typical, bounds=self.limits
         )
@@ -166,7 +171,7 @@ class _Functions:
             self.calls["fun"] += 1
             self.calls["jac"] += 1
             try:
-                value, gradient = self.f(x, *self.args)
+                value, gradient = self.f(x.copy(), *self.args)
             except (TypeError, ValueError) as error:
                 raise UsageError(
                     f"f: expected (value, gradient), as jac=True says, found {error}"
@@ -183,16 +188,18 @@ class _Functions:
     def _hess(self, request: Request) -> Floats:
         self.calls["hess"] += 1
         if self.hess is not None:
-            return expect_shape("hess", self.hess(request.x, *self.args), (self.n, self.n))
+            return expect_shape("hess", self.hess(request.x.copy(), *self.args), (self.n, self.n))
         return derivatives.hessian(self.gradient, request.x)
 
     def _hessp(self, request: Request) -> Floats:
         assert request.v is not None
         self.calls["hess"] += 1
         if self.hessp is not None:
-            return expect_shape("hessp", self.hessp(request.x, request.v, *self.args), (self.n,))
+            return expect_shape(
+                "hessp", self.hessp(request.x.copy(), request.v.copy(), *self.args), (self.n,)
+            )
         if self.hess is not None:
-            h = expect_shape("hess", self.hess(request.x, *self.args), (self.n, self.n))
+            h = expect_shape("hess", self.hess(request.x.copy(), *self.args), (self.n, self.n))
             return h @ request.v
         return derivatives.hessian_product(self.gradient, request.x, request.v)
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .machine import Floats, Iterate, Solver, State
+from .machine import Answer, Floats, Iterate, Solver, SolverState
+from .problem import expect_shape
 from .result import Result
 
 
@@ -35,7 +36,15 @@ class Minimizer(Solver[M]):
 
     gtol: float = 1e-8
 
-    def result(self, state: State[M]) -> Result:
+    def check_answer(self, state: SolverState[M], answer: Answer) -> None:
+        """One number, and derivatives of the shapes that n parameters have."""
+        n = state.x0.size
+        shapes = {"fun": (), "jac": (n,), "hess": (n, n), "hessp": (n,)}
+        for name, shape in shapes.items():
+            if (values := getattr(answer, name)) is not None:
+                expect_shape(name, values, shape)
+
+    def result(self, state: SolverState[M]) -> Result:
         """What has been found so far."""
         at, n = state.at, state.x0.size
         return Result(

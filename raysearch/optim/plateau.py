@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .schedule import check, check_finite
+from .schedule import check, check_options
 
 
 @dataclass
@@ -57,8 +57,13 @@ class ReduceOnPlateau:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        check_options(self)
+        check(self.initial > 0, self, "initial", "> 0")
         check(0 < self.factor < 1, self, "factor", "in (0, 1)")
+        check(self.patience >= 0, self, "patience", ">= 0")
+        check(0 <= self.threshold < 1, self, "threshold", "in [0, 1)")
+        check(self.cooldown >= 0, self, "cooldown", ">= 0")
+        check(0 <= self.final <= self.initial, self, "final", "in [0, initial]")
 
     def init(self) -> Plateau:
         """The memory before the first loss."""

@@ -25,6 +25,7 @@ class Status(IntEnum):
     UNBOUNDED = -3
     NOT_FINITE = -4
     STOPPED = -5
+    AT_INFINITY = -6
 
 
 MESSAGES = {
@@ -40,6 +41,10 @@ MESSAGES = {
     ),
     Status.UNBOUNDED: "not converged: fun seems to be unbounded below",
     Status.NOT_FINITE: "not converged: fun or its derivatives are not finite at x",
+    Status.AT_INFINITY: (
+        "not converged: x runs to infinity, and fun hardly depends on it any more; start "
+        "elsewhere, or set bounds"
+    ),
     Status.STOPPED: "not converged: stopped by the callback",
 }
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from .fused import run, run_by_leaf
-from .schedule import Schedule, check, check_finite
+from .schedule import Schedule, check, check_options
 from .trace import signature
-from .tree import Array, Tree, gradients, leaves, namespace
+from .tree import Array, Tree, check_apart, gradients, leaves, namespace
 
 
 @dataclass(eq=False)
@@ -35,12 +35,16 @@ class State:
     slots    arrays that belong to the parameters, a list of leaves for each name
     numbers  single numbers that some rules remember
     inner    states of the parts of a chain
+    owner    name of the rule that made it
+    shapes   of the leaves that it was made for
     """
 
     steps: int = 0
     slots: dict[str, list[Array]] = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)
     inner: list[State] = field(default_factory=list)
+    owner: str = ""
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of everything in it as named numpy arrays, ready for `np.savez`."""
@@ -87,8 +91,13 @@ def _to_numpy(x: Array) -> NDArray[Any]:
     return np.array(x)
 
 
-_IN_0_1 = {"momentum", "dampening", "alpha", "rho", "betas"}
-_NOT_NEGATIVE = {"lr", "lr_decay", "weight_decay", "eps", "eps_root", "initial_accumulator_value"}
+_IN_0_1 = {"momentum", "dampening", "alpha", "rho", "beta", "beta3", "shampoo_beta"}
+_BELOW_1 = {"betas"}  # 1 / (1 - beta^t) corrects the zero start
+_NOT_NEGATIVE = {
+    "lr", "lr_decay", "weight_decay", "momentum_decay", "trust_coefficient",
+    "eps", "eps_root", "initial_accumulator_value",
+}  # fmt: skip
+_FROM_1 = {"ns_steps", "precondition_frequency"}
 
 
 @dataclass(frozen=True)
@@ -96,21 +105,26 @@ class Rule(ABC):
     """One way of moving parameters along their gradients."""
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        check_options(self)
         for f in fields(self):
             value = getattr(self, f.name)
             numbers = [x for x in (value if isinstance(value, tuple) else [value]) if _number(x)]
             if f.name in _IN_0_1:
                 check(all(0 <= x <= 1 for x in numbers), self, f.name, "in [0, 1]")
+            elif f.name in _BELOW_1:
+                check(all(0 <= x < 1 for x in numbers), self, f.name, "in [0, 1)")
             elif f.name in _NOT_NEGATIVE:
                 check(all(x >= 0 for x in numbers), self, f.name, ">= 0")
-            if f.name in ("lr", "weight_decay", "momentum"):
-                good = bool(numbers) or isinstance(value, Schedule)
-                check(good, self, f.name, "a number or a schedule")
+            elif f.name in _FROM_1:
+                check(all(x >= 1 for x in numbers), self, f.name, ">= 1")
 
     def init(self, params: Tree) -> State:
         """The state before the first step, for these parameters."""
-        return self.init_leaves(*leaves(params))
+        names, p = leaves(params)
+        check_apart(names, p)
+        state = self.init_leaves(names, p)
+        state.owner, state.shapes = type(self).__name__, [tuple(x.shape) for x in p]
+        return state
 
     def step(self, params: Tree, grads: Tree, state: State, **options: Any) -> None:
         """Move the parameters, in place, and the state with them.
@@ -121,7 +135,20 @@ class Rule(ABC):
         options  replace the rule's own for this step alone
         """
         names, p = leaves(params)
+        self._check_owner(state)
+        for name, x, shape in zip(names, p, state.shapes, strict=False):
+            if x.shape != shape:
+                raise UsageError(
+                    f"state: expected one made for {name} of shape {tuple(x.shape)}, found one "
+                    f"made for shape {shape}; make it with init(params)"
+                )
         self.step_leaves(names, p, gradients(grads, names, p), state, **options)
+
+    def _check_owner(self, state: State) -> None:
+        mine = type(self).__name__
+        if not isinstance(state, State) or state.owner not in (mine, ""):
+            found = f"one of {state.owner}" if isinstance(state, State) else repr(state)
+            raise UsageError(f"state: expected one made by init of {mine}, found {found:.80}")
 
     @abstractmethod
     def init_leaves(self, names: list[str], p: list[Array]) -> State:

@@ -40,6 +40,10 @@ class ScheduleFree(Rule):
     beta: float = 0.9
     weight_lr_power: float = 2.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(isinstance(self.rule, Rule), self, "rule", "a rule")
+
     def init_leaves(self, names: list[str], p: list[Array]) -> State:
         """Both x and z start at the parameters."""
         return State(
@@ -99,7 +103,7 @@ class Prodigy(Rule):
     Sums over all parameters: one step length for the whole model.
 
     lr            factor of the estimated step length; anneal it from 1
-    betas         memory of m and v, [0, 1]
+    betas         memory of m and v, [0, 1)
     beta3         memory of r and s; None: sqrt(beta2)
     eps           floor of the root, relative to d
     weight_decay  lambda, decoupled

@@ -22,7 +22,7 @@ def norm(x: Array) -> float:
 
 def rms(x: Array) -> float:
     """The root of the mean square of all elements."""
-    return norm(x) / math.sqrt(math.prod(x.shape))
+    return norm(x) / math.sqrt(max(1, math.prod(x.shape)))
 
 
 def trust_ratio(p: Array, step: Array, coefficient: float = 1.0, eps: float = 0.0) -> float:

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from .rules_adam import adam_step, moments
 from .rules_base import Leafwise
 from .rules_layerwise import norm
-from .schedule import Rate
+from .schedule import Rate, check
 from .tree import Array, namespace
 
 
@@ -64,6 +64,11 @@ class Muon(Leafwise):
     ns_steps: int = 5
     adjust_lr_fn: Literal["original", "match_rms_adamw"] = "original"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        good = self.adjust_lr_fn in ("original", "match_rms_adamw")
+        check(good, self, "adjust_lr_fn", "'original' or 'match_rms_adamw'")
+
     def accept(self, name: str, p: Array) -> None:
         """Only matrices have singular vectors."""
         if p.ndim != 2:
@@ -102,7 +107,7 @@ class SOAP(Leafwise):
     p <- (1 - lr lambda) p - QL [Adam's step of QL' m QR and v] QR'.
 
     lr                        step length
-    betas                     memory of m and v, [0, 1]
+    betas                     memory of m and v, [0, 1)
     shampoo_beta              memory of L and R, [0, 1]
     eps                       floor of the root
     weight_decay              lambda, decoupled

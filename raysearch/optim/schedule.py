@@ -20,16 +20,21 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 
+_POSITIVE = {
+    "steps", "every", "up", "down", "decay", "warmup", "level", "gamma",
+    "div_factor", "final_div_factor",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Schedule(ABC):
     """A number for every step. To write one: subclass, decorate with @dataclass(frozen=True)."""
 
     def __post_init__(self) -> None:
-        check_finite(self)
+        check_options(self)
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in ("steps", "every", "up", "down", "decay", "warmup", "level", "gamma"):
+            if f.name in _POSITIVE:
                 check(value > 0, self, f.name, "a number > 0")
             if f.name in ("factor", "stable", "power"):
                 check(value >= 0, self, f.name, "a number >= 0")
@@ -40,7 +45,7 @@ class Schedule(ABC):
 
     def __call__(self, k: int) -> float:
         """The value at step k; UsageError unless k is a step."""
-        if k < 0:
+        if not k >= 0:
             raise UsageError(f"{type(self).__name__}: expected a step >= 0, found {k}")
         return self.value(k)
 
@@ -86,9 +91,49 @@ def check(condition: bool, owner: Any, name: str, expected: str) -> None:
         )
 
 
-def check_finite(owner: Any) -> None:
-    """Raise UsageError for a numeric option that is NaN or infinite."""
+def check_options(owner: Any) -> None:
+    """Raise UsageError for an option that is not of the kind its annotation names.
+
+    Numbers are finite, and True is none. Annotations other than numbers, flags, schedules, and
+    tuples of these are the owner's own business.
+    """
     for f in fields(owner):
-        value = getattr(owner, f.name)
-        if isinstance(value, float):
-            check(math.isfinite(value), owner, f.name, "a finite number")
+        kind = f.type if isinstance(f.type, str) else _NAMES.get(f.type, "")
+        expected = _unlike(getattr(owner, f.name), kind)
+        check(expected is None, owner, f.name, expected or "")
+
+
+def _unlike(value: Any, kind: str) -> str | None:
+    """What was expected, unless the value is of this kind."""
+    if kind.endswith(" | None"):
+        return None if value is None else _unlike(value, kind.removesuffix(" | None"))
+    if kind.startswith("tuple["):
+        kinds = kind.removeprefix("tuple[").removesuffix("]").split(", ")
+        if not isinstance(value, tuple):
+            return "a tuple"
+        if kinds[-1] == "...":
+            kinds = kinds[:1] * len(value)
+        if len(value) != len(kinds):
+            return f"{len(kinds)} values"
+        return next(filter(None, map(_unlike, value, kinds)), None)
+    if kind not in _KINDS:
+        return None
+    types, expected = _KINDS[kind]
+    flag = isinstance(value, (bool, np.bool_))
+    good = isinstance(value, types) and flag is (kind == "bool")
+    if good and not isinstance(value, Schedule):
+        good = math.isfinite(value)
+    return None if good else expected
+
+
+#: annotation -> types, and in words
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "float": ((int, float, np.integer, np.floating), "a finite number"),
+    "int": ((int, np.integer), "a whole number"),
+    "bool": ((bool, np.bool_), "True or False"),
+    "Rate": ((int, float, np.integer, np.floating, Schedule), "a finite number or a schedule"),
+    "Schedule": ((Schedule,), "a schedule"),
+}
+_NAMES: dict[Any, str] = {
+    float: "float", int: "int", bool: "bool", Rate: "Rate", Schedule: "Schedule",
+}  # fmt: skip

@@ -54,6 +54,10 @@ class MultiStep(Schedule):
     milestones: tuple[int, ...]
     gamma: float = 0.1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(all(m >= 0 for m in self.milestones), self, "milestones", "steps >= 0")
+
     def value(self, k: int) -> float:
         return self.initial * math.pow(self.gamma, sum(k >= m for m in self.milestones))
 
@@ -210,7 +214,7 @@ class OneCycle(Schedule):
         low = self.peak / self.div_factor
         top, end = self.pct_start * self.steps - 1, self.steps - 1
         if k <= top:
-            return _cosine(low, self.peak, k / top)
+            return _cosine(low, self.peak, k / top if top > 0 else 1.0)
         share = min((k - top) / (end - top), 1.0) if end > top else 1.0
         return _cosine(self.peak, low / self.final_div_factor, share)
 
@@ -298,6 +302,10 @@ class Chained(Schedule):
 
     schedules: tuple[Schedule, ...]
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(len(self.schedules) > 0, self, "schedules", "one schedule at least")
+
     def value(self, k: int) -> float:
         return math.prod(schedule(k) for schedule in self.schedules)
 
@@ -320,8 +328,8 @@ class Joined(Schedule):
         super().__post_init__()
         good = len(self.schedules) == len(self.boundaries) + 1
         check(good, self, "boundaries", f"{len(self.schedules) - 1} steps between the schedules")
-        good = all(a < b for a, b in pairwise(self.boundaries))
-        check(good, self, "boundaries", "ascending steps")
+        good = all(a < b for a, b in pairwise((0, *self.boundaries)))
+        check(good, self, "boundaries", "ascending steps > 0")
 
     def value(self, k: int) -> float:
         i = sum(k >= b for b in self.boundaries)

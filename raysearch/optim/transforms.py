@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ..errors import UsageError
 from .rules_base import Rule, State
 from .rules_layerwise import norm
-from .schedule import Rate, Schedule, check, number
+from .schedule import Rate, Schedule, check, check_options, number
 from .tree import Array, copies, namespace
 
 #: performs the rest of the step on parameters, by their gradients
@@ -29,6 +29,9 @@ Inner = Callable[[list[Array], list[Array]], None]
 @dataclass(frozen=True)
 class Transform:
     """One part of a chain. To write one: subclass, decorate with @dataclass(frozen=True)."""
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
     def init_leaves(self, names: list[str], p: list[Array]) -> State:
         """The state before the first step; without memory by default."""
@@ -121,6 +124,7 @@ class ClipByValue(Transform):
     limit: Rate
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(not isinstance(self.limit, (int, float)) or self.limit > 0, self, "limit", "> 0")
 
     def around(
@@ -143,6 +147,7 @@ class ClipByNorm(Transform):
     limit: Rate
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(not isinstance(self.limit, (int, float)) or self.limit > 0, self, "limit", "> 0")
 
     def around(
@@ -165,6 +170,7 @@ class Finite(Transform):
     policy: Literal["raise", "skip", "clip"] = "raise"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         good = self.policy in ("raise", "skip", "clip")
         check(good, self, "policy", "'raise', 'skip' or 'clip'")
 
@@ -210,6 +216,7 @@ class Accumulate(Transform):
     every: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.every >= 1, self, "every", ">= 1")
 
     def init_leaves(self, names: list[str], p: list[Array]) -> State:
@@ -248,6 +255,7 @@ class Average(Transform):
     every: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.decay is None or 0 <= self.decay < 1, self, "decay", "in [0, 1), or None")
         check(self.start >= 0, self, "start", ">= 0")
         check(self.every >= 1, self, "every", ">= 1")
@@ -285,6 +293,7 @@ class Lookahead(Transform):
     alpha: float = 0.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(self.every >= 1, self, "every", ">= 1")
         check(0 < self.alpha <= 1, self, "alpha", "in (0, 1]")
 
@@ -314,6 +323,7 @@ class Bounds(Transform):
     upper: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         low = -math.inf if self.lower is None else self.lower
         high = math.inf if self.upper is None else self.upper
         check(low <= high, self, "upper", f">= lower = {self.lower}")

@@ -72,6 +72,18 @@ def _checked(name: str, leaf: Any) -> Array:
     return leaf
 
 
+def check_apart(names: list[str], arrays: list[Array]) -> None:
+    """UsageError if two leaves are the same memory, which each step would move twice."""
+    seen: dict[int, str] = {}
+    for name, x in zip(names, arrays, strict=True):
+        where = x.ctypes.data if isinstance(x, np.ndarray) else getattr(x, "data_ptr", lambda: 0)()
+        if where and 0 not in x.shape and seen.setdefault(where, name) != name:
+            raise UsageError(
+                f"{name}: expected memory of its own, found that of {seen[where]}; "
+                "give a shared array once, with the sum of its gradients"
+            )
+
+
 def gradients(grads: Tree, names: list[str], arrays: list[Array]) -> list[Array]:
     """The gradients' arrays, in the order of the parameters, like them in shape and dtype."""
     found = dict(walk(grads, "params"))

@@ -65,6 +65,8 @@ class TrustRegionSolver(Minimizer[Region]):
     def iterate(self, at: Region) -> Steps[Region]:
         p, predicted = yield from self.step(at)
         length = float(np.linalg.norm(p))
+        if not is_finite(p, predicted):
+            return replace(at, status=Status.NOT_FINITE)
         if not predicted > 0:
             return replace(at, status=Status.PRECISION)
         fun = (yield Request(at.x + p, ("fun",))).fun

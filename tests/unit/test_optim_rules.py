@@ -128,6 +128,7 @@ def step(params: Any, grads: Any, rule: optim.Rule = SGD1, **options: Any) -> No
     rule.step(params, grads, rule.init(params), **options)
 
 
+SHARED = np.zeros(2)
 READ_ONLY = np.zeros(2)
 READ_ONLY.flags.writeable = False
 
@@ -151,20 +152,34 @@ READ_ONLY.flags.writeable = False
         (lambda: step(np.zeros(2), np.zeros(2), momentum=0.5), r"state: expected the arrays \['v'\]"),
         (lambda: SGD1.step([np.zeros(2)], [np.zeros(2)], optim.State(slots={"v": []}), momentum=0.5),
          "expected 1 arrays v"),
-        (lambda: optim.Adam().step(np.zeros(3), np.zeros(3), optim.Lion().init(np.zeros(3))), r"state: expected the arrays \['m', 'v'\]"),
-        (lambda: optim.Lion().step(np.zeros(3), np.zeros(3), optim.Adam().init(np.zeros(3))), r"state: expected the arrays \['m'\]"),
-        (lambda: optim.Lion().step(np.zeros(3), np.zeros(3), optim.Lion().init(np.zeros(2))), r"m of params to have its shape \(3,\)"),
+        (lambda: optim.Adam().step(np.zeros(3), np.zeros(3), optim.Lion().init(np.zeros(3))), "one made by init of Adam, found one of Lion"),
+        (lambda: optim.Lion().step(np.zeros(3), np.zeros(3), optim.LBFGS().init(np.zeros(3))), "one made by init of Lion, found SolverState"),
+        (lambda: optim.Lion().step(np.zeros(3), np.zeros(3), optim.Lion().init(np.zeros(2))), r"made for params of shape \(3,\), found one made for shape \(2,\)"),
         (lambda: step(np.zeros(2, ">f8"), np.zeros(2, ">f8")), "expected float32 or float64, found >f8"),
-        (lambda: optim.SGD(lr="fast"), "a number or a schedule, found 'fast'"),
+        (lambda: optim.SGD(lr="fast"), "a finite number or a schedule, found 'fast'"),
         (lambda: optim.Muon().init({"b": np.zeros(3)}), r"params\['b'\]: Muon expected a matrix"),
         (lambda: optim.SGD(lr=-1.0), r"SGD\(lr=...\): expected >= 0, found -1.0"),
         (lambda: optim.SGD(lr=math.nan), "finite"),
         (lambda: optim.Adam(betas=(0.9, 1.5)), "betas"),
+        (lambda: optim.Adam(betas=(1.0, 0.9)), r"betas=...\): expected in \[0, 1\)"),
+        (lambda: optim.Adam(betas=(0.9,)), r"betas=...\): expected 2 values, found \(0.9,\)"),
+        (lambda: optim.Adam(betas=[0.9, 0.9]), r"betas=...\): expected a tuple"),
+        (lambda: optim.Adam(eps=None), r"eps=...\): expected a finite number"),
+        (lambda: optim.Adam(amsgrad=1), r"amsgrad=...\): expected True or False"),
+        (lambda: optim.Adam(lr=True), r"lr=...\): expected a finite number or a schedule"),
+        (lambda: optim.Muon(adjust_lr_fn="torch"), "'original' or 'match_rms_adamw', found 'torch'"),
+        (lambda: optim.Muon(ns_steps=2.5), r"ns_steps=...\): expected a whole number"),
+        (lambda: optim.SOAP(precondition_frequency=0), r"expected >= 1, found 0"),
+        (lambda: optim.ScheduleFree(0.1), r"rule=...\): expected a rule"),
+        (lambda: step(np.zeros(2), np.zeros(2), lr=optim.Constant(-1.0)), "expected >= 0, found -1.0"),
+        (lambda: SGD1.init({"a": SHARED, "b": SHARED}), r"params\['b'\]: expected memory of its own, found that of params\['a'\]"),
+        (lambda: SGD1.step(np.zeros(2), np.zeros(2), None), "one made by init of SGD, found None"),
         (lambda: optim.SGD(nesterov=True), "momentum > 0"),
         (lambda: optim.Rprop(etas=(2.0, 0.5)), "etas"),
         (lambda: optim.chain(optim.ClipByNorm(1.0)), "expected a rule as the last part"),
         (lambda: optim.chain(SGD1, SGD1), "expected transforms before the rule"),
         (lambda: optim.ClipByNorm(0.0), "limit"),
+        (lambda: optim.Accumulate(1.5), r"every=...\): expected a whole number, found 1.5"),
         (lambda: optim.Finite("ignore"), "policy"),
         (lambda: optim.Bounds(1.0, 0.0), "upper"),
         (lambda: optim.averaged(np.zeros(1), SGD1.init(np.zeros(1))), "ScheduleFree"),

@@ -14,7 +14,7 @@ from scipy import optimize
 
 import raysearch.optim as optim
 from raysearch.errors import UsageError
-from raysearch.optim.machine import State
+from raysearch.optim.machine import SolverState
 from raysearch.optim.trust_region import minimise_parabolas
 
 METHODS = sorted(optim.MINIMIZERS)
@@ -132,7 +132,7 @@ def copied(value: Any) -> Any:
 def test_a_state_may_be_told_twice() -> None:
     """States are values: telling one does not use it up."""
     solver = optim.BFGS()
-    state: State[Any] = solver.init([-1.2, 1.0])
+    state: SolverState[Any] = solver.init([-1.2, 1.0])
     for _ in range(5):
         request = solver.ask(state)
         state = solver.tell(state, fun=rosenbrock(request.x), jac=optimize.rosen_der(request.x))
@@ -317,6 +317,10 @@ def test_a_solver_may_be_passed() -> None:
         ({"bounds": ([0, 0, 0], 9)}, r"lower of shape \(2,\), like x0, found shape \(3,\)"),
         ({"bounds": 3}, r"bounds: expected \(lower, upper\)"),
         ({"method": optim.BFGS(), "gtol": 1}, "a solver has its options already"),
+        ({"jac": "2-point"}, "jac: expected a function, True or None, found '2-point'"),
+        ({"hess": 3, "method": "Newton"}, "hess: expected a function"),
+        ({"gtol": np.nan}, r"LBFGS\(gtol=...\): expected a finite number"),
+        ({"pairs": 0}, r"LBFGS\(pairs=...\): expected > 0, found 0"),
         ({"jac": True}, r"f: expected \(value, gradient\)"),
         (
             {"method": "Newton-trust", "hess": lambda x: np.eye(3)},
@@ -330,8 +334,21 @@ def test_bad_input_is_named(arguments: dict[str, Any], words: str) -> None:
         optim.minimize(**(good | arguments))
 
 
-def test_telling_too_little_is_named() -> None:
+@pytest.mark.parametrize("method", ["Newton-trust", "Newton-Steihaug"])
+def test_a_hessian_that_is_not_finite_is_no_convergence(method: str) -> None:
+    result = optim.minimize(
+        lambda x: x @ x, [1.0, 2.0], lambda x: 2 * x, lambda x: np.full((2, 2), np.nan),
+        method=method,
+    )  # fmt: skip
+    assert result.status == optim.Status.NOT_FINITE
+
+
+def test_telling_too_little_or_the_wrong_shape_is_named() -> None:
     solver = optim.LBFGS()
+    with pytest.raises(UsageError, match=r"jac: expected shape \(1,\), found \(3,\)"):
+        solver.tell(solver.init([1.0]), fun=3.0, jac=np.ones(3))
+    with pytest.raises(UsageError, match="expected one made by a solver's init"):
+        solver.ask(optim.SGD().init(np.zeros(1)))
     with pytest.raises(UsageError, match=r"missing \['jac'\]"):
         solver.tell(solver.init([1.0]), fun=3.0)
 

@@ -206,6 +206,58 @@ def test_a_solution_at_infinity_never_loops() -> None:
     assert result.message
 
 
+@pytest.mark.parametrize(
+    "residuals", [lambda x: 1 / x, lambda x: x / (1 + x) - 2, lambda x: np.arctan(x) - 2]
+)
+@pytest.mark.parametrize("jac", ["complex", None])
+def test_a_minimum_at_infinity_is_not_called_found(residuals: Any, jac: Any) -> None:
+    result = optim.least_squares(residuals, [1.0], jac)
+    assert result.status == optim.Status.AT_INFINITY, result
+    assert "runs to infinity" in result.message
+
+
+def test_far_away_is_not_infinity_where_the_residuals_depend_on_it() -> None:
+    t = np.linspace(0.0, 1.0, 30)
+    result = optim.least_squares(lambda x: x[0] * t - 1e9 * t, [1.0])
+    assert result.success
+    assert_allclose(result.x, 1e9)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("factor", [-10.0, -1.0, 0.5, 2.0])
+def test_a_jacobian_that_is_wrong_throughout_never_leads_to_a_wrong_answer(
+    method: str, factor: float
+) -> None:
+    x0 = np.array([2.0, 3.0, 0.1])
+    y = decay([1.0, 1.0, 0.5])
+    result = optim.least_squares(
+        decay, x0, lambda x, y: factor * decay_jacobian(x), method, args=(y,)
+    )
+    j = decay_jacobian(result.x)
+    cosine = abs(j.T @ result.fun) / np.linalg.norm(j, axis=0) / np.linalg.norm(result.fun)
+    stationary = result.cost < 1e-12 or cosine.max() < 1e-4
+    assert stationary or not result.success
+
+
+def test_random_jacobians_do_not_converge() -> None:
+    rng = np.random.default_rng(0)
+    result = optim.least_squares(decay, [2.0, 3.0, 0.1], lambda x: rng.normal(size=(30, 3)))
+    assert not result.success
+
+
+def test_functions_may_change_their_argument() -> None:
+    def residuals(x: Any) -> Any:
+        x -= [1.0, 2.0]
+        return x
+
+    assert_allclose(optim.least_squares(residuals, [5.0, 5.0]).x, [1.0, 2.0])
+
+
+def test_residuals_that_lose_the_imaginary_part_are_named() -> None:
+    with pytest.raises(UsageError, match="expected complex numbers for complex x"):
+        optim.least_squares(lambda x: x.real - 1.0, [2.0], "complex")
+
+
 def test_a_callback_stops() -> None:
     result = optim.least_squares(decay, [9.0, 1.0, 0.0], callback=lambda r: r.nit == 2)
     assert (result.status, result.nit) == (optim.Status.STOPPED, 2)
@@ -223,9 +275,14 @@ def test_a_callback_stops() -> None:
         ({"residuals": lambda x: "a"}, "residuals: expected real numbers"),
         ({"method": "trf"}, "method: expected one of .*'LM'"),
         ({"loss": "l2"}, "loss: expected one of"),
-        ({"loss": "huber", "loss_scale": 0.0}, "loss_scale: expected a number > 0"),
+        ({"loss": "huber", "loss_scale": 0.0}, "loss_scale=...\\): expected > 0"),
         ({"bounds": (0, 9), "method": "GN"}, 'bounds: expected method "LM"'),
         ({"bounds": (2, 9)}, "x0: expected lower <= x0 <= upper, found lower 2, upper 9, x0 1"),
+        ({"callback": 3}, "callback: expected a function"),
+        ({"factor": 0.0}, r"factor=...\): expected > 0, found 0.0"),
+        ({"xtol": -1.0}, r"xtol=...\): expected >= 0, found -1.0"),
+        ({"gtol": np.nan}, r"gtol=...\): expected a finite number, found nan"),
+        ({"max_evaluations": 0}, r"max_evaluations=...\): expected > 0"),
         ({"damping": 3}, "damping: not an option of LevenbergMarquardt"),
         ({"method": optim.GaussNewton(), "loss": "huber"}, "has its options already"),
     ],

@@ -73,7 +73,18 @@ def test_a_negative_step_is_refused(schedule: optim.Schedule) -> None:
         (lambda: optim.OneCycle(0.1, 10, pct_start=2.0), "pct_start"),
         (lambda: optim.Joined((optim.Constant(1.0),), (3,)), "boundaries"),
         (lambda: optim.Joined((optim.Constant(1.0),) * 3, (3, 3)), "ascending"),
+        (lambda: optim.Joined((optim.Constant(1.0),) * 2, (-3,)), "ascending"),
+        (lambda: optim.Chained(()), "one schedule at least"),
+        (lambda: optim.Warmup(0.1, steps=3), r"after=...\): expected a schedule, found 0.1"),
+        (lambda: optim.Chained((0.1,)), "expected a schedule"),
+        (lambda: optim.Cosine("a", steps=3), "expected a finite number, found 'a'"),
+        (lambda: optim.Cosine(0.1, steps=2.5), "expected a whole number, found 2.5"),
+        (lambda: optim.Cosine(0.1, steps=3)(math.nan), "expected a step >= 0, found nan"),
+        (lambda: optim.MultiStep(0.1, (-1, 3)), "milestones"),
+        (lambda: optim.OneCycle(0.1, 10, div_factor=0.0), "div_factor"),
         (lambda: optim.ReduceOnPlateau(0.1, factor=1.0), "factor"),
+        (lambda: optim.ReduceOnPlateau(0.1, patience=-1), "patience"),
+        (lambda: optim.ReduceOnPlateau(0.1, final=1.0), r"in \[0, initial\]"),
     ],
 )
 def test_wrong_numbers_are_named(make: Any, words: str) -> None:
