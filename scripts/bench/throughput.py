@@ -89,7 +89,7 @@ def ours(objective: Callable[..., Any], trials: int, **options: Any) -> float:
 def noop_raysearch() -> float:
     boot_ray()
     ours(nothing, 20_000)  # workers are up
-    return 400_000 / ours(nothing, 400_000)
+    return 1_000_000 / ours(nothing, 1_000_000)
 
 
 def noop_ray_tasks() -> float:
@@ -151,7 +151,7 @@ def noop_ray_tune() -> float:
             tuner.fit()
             return time.perf_counter() - begin
 
-    return 16 / run(16)
+    return 32 / run(32)
 
 
 def _optuna_like(package: Any, trials: int) -> float:
@@ -178,7 +178,7 @@ def noop_optuna() -> float:
 def noop_rustuna() -> float:
     import rustuna
 
-    return _optuna_like(rustuna, 20_000)
+    return _optuna_like(rustuna, 200_000)
 
 
 def sleep_10ms_share() -> float:
