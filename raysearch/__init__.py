@@ -51,9 +51,10 @@ _MODULES = {
     "trial": "Trial",
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
-for _place in STRATEGIES.values():
-    _module, _, _name = _place.partition(":")
-    _WHERE[_name] = f"strategies.{_module}"
+_WHERE |= {
+    name: f"strategies.{module}"
+    for module, name in (place.split(":") for place in STRATEGIES.values())
+}
 _PACKAGES = ("optim", "simulate", "testing")
 
 __all__ = sorted(_WHERE)
