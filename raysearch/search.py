@@ -16,6 +16,7 @@ from .arguments import (
     check_strategy,
     check_study,
     check_view,
+    count_of,
     limits_of,
     objectives_of,
     space_of,
@@ -124,6 +125,7 @@ def search(
         timeout=timeout,
     )
     seed = check_seed(seed)
+    concurrency = count_of("concurrency", concurrency)
     check_study(study, resume)
     check_view(progress, callbacks)
     check_running(
@@ -156,7 +158,7 @@ def search(
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
         )
-        job = Job(objective, space, objectives, seed, timeout, data or {}, reproducible)
+        job = Job(objective, space, objectives, seed, limits.timeout, data or {}, reproducible)
         where = Where(address, ray_options, concurrency)
         view = _View(progress, callbacks, type(strategy).__name__, trials, time_limit)
         return _run(loop, proposer, job, log, where, view)
@@ -200,6 +202,7 @@ def retry(
         begin, time_limit=time_limit, retries=retries, max_failures=max_failures, timeout=timeout
     )
     check_view(progress, callbacks)
+    concurrency = count_of("concurrency", concurrency)
     check_running(
         objective, concurrency=concurrency, ray_options=ray_options, data=data, address=address
     )
@@ -214,7 +217,7 @@ def retry(
             completed=stored.counts.get("complete", 0),
             backlog=backlog,
         )
-        job = Job(objective, space, objectives, spec["seed"], timeout, data or {})
+        job = Job(objective, space, objectives, spec["seed"], limits.timeout, data or {})
         where = Where(address, ray_options, concurrency)
         view = _View(progress, callbacks, "retry", len(stored), time_limit)
         return _run(loop, Nobody(space), job, log, where, view)
