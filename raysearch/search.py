@@ -296,10 +296,11 @@ def _conclude(study: Study, why: Why, heard: Heard, monitor: Monitor, safe: str)
     if why == "failures":
         error = (monitor.error or "").strip()
         summary = error.rpartition("\n")[2]
+        details = error if summary != error else ""
         raise SearchFailed(
-            f"{summary}\n{error if summary != error else ''}\nThe first {monitor.failed} trials all "
-            "failed, so the search was ended; mend the objective and start again, or pass "
-            "max_failures=None to go on through failures"
+            f"{summary}\n{details}\nThe first {monitor.failed} trials all failed, so the "
+            "search was ended; mend the objective and start again, or pass max_failures=None to go "
+            "on through failures"
         )
     if heard.number is not None:
         name = signal.Signals(heard.number).name
