@@ -18,7 +18,6 @@ when a search is stopped, for as long as results come in.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -43,7 +42,7 @@ from .events import (
 from .order import InOrder
 from .records import Done, Finished, Lost, Results, Task
 from .watchdog import GRACE
-from .work import Work, lost, results_of
+from .work import Queue, Work, lost, results_of
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Loop:
         self.trial_seconds = math.nan  # of one trial, with all that belongs to it
         self._max_pending = max_pending
         self._window = window
-        self._ready: deque[Work] = deque(backlog)
+        self._ready = Queue(backlog)
         self._order: InOrder | None = None
         if in_order:
             self._order = InOrder(n for work in backlog for n in work.trials.number.tolist())
@@ -138,7 +137,7 @@ class Loop:
                 self._asking = 0
                 self.pending += len(trials)
                 if len(trials):
-                    self._ready.append(Work.new(trials, now))
+                    self._ready.add(Work.new(trials, now))
                 if self._order is not None:
                     self._order.expect(trials.number.tolist())
             case Told(max_pending):
@@ -230,7 +229,7 @@ class Loop:
         if own_fault and len(work) > 1:
             middle = len(work) // 2
             for half in (work.take(slice(middle, None)), work.take(slice(0, middle))):
-                self._ready.appendleft(replace(half, alone=True))
+                self._ready.put_back(replace(half, alone=True))
             return []
         strikes, losses = work.strikes + own_fault, work.losses + (not own_fault)
         work = replace(work, strikes=strikes, losses=losses)
@@ -241,7 +240,7 @@ class Loop:
         elif work.strikes.max() > self.limits.retries or work.losses.max() > _NODE_LOSSES:
             state = OOM if event.how == "oom" else CRASHED
         else:
-            self._ready.appendleft(work)
+            self._ready.put_back(work)
             return []
         return self._finish(lost(work, state, event.message, now))
 
@@ -255,6 +254,8 @@ class Loop:
 
     def _overdue(self, now: int) -> int | None:
         """A task whose worker should have ended it long ago; only the oldest is looked at."""
+        if self.limits.timeout is None:
+            return None
         task, work = next(iter(self.running.items()), (None, None))
         if work is None or self._late(work, now) < _OVERDUE_SECONDS:
             return None
@@ -263,7 +264,7 @@ class Loop:
     def _give_up(self, task: int) -> list[Command]:
         """Treat a task as one whose machine is lost; what it still returns is ignored."""
         work = self.running.pop(task)
-        self._ready.appendleft(replace(work, losses=work.losses + 1))
+        self._ready.put_back(replace(work, losses=work.losses + 1))
         return [Cancel(task)]
 
     # --- work ---------------------------------------------------------------------------
@@ -271,7 +272,7 @@ class Loop:
     @property
     def _begun(self) -> int:
         """Trials that run, or whose results wait to be told."""
-        return self.pending - sum(map(len, self._ready))
+        return self.pending - len(self._ready)
 
     def _room(self) -> int:
         return self._max_pending if self._window is None else self._window
@@ -303,7 +304,7 @@ class Loop:
                 size = min(size, self.limits.trials - self.finished - self._begun)
             if size < 1:
                 break
-            work = Work.gather(self._ready, size).begun(now)
+            work = self._ready.take(size).begun(now)
             self._tasks += 1
             self.running[self._tasks] = work
             out.append(Submit(Task(self._tasks, work.trials)))
@@ -323,7 +324,7 @@ class Loop:
             room = min(room, most - self.failed - self.pending)
         if self._order is None:  # else keep the window full, however fast the trials are
             free = self._capacity() - len(self.running)
-            room = min(room, free * self._size() - sum(map(len, self._ready)))
+            room = min(room, free * self._size() - len(self._ready))
         return max(0, room)
 
     # --- the end ------------------------------------------------------------------------
@@ -333,7 +334,8 @@ class Loop:
         if how == "cancel":
             return self._end("stopped")
         queued = list(self.running)[self.slots :]  # submitted last, hence not begun yet
-        self._ready.extendleft(self.running.pop(task) for task in reversed(queued))
+        for task in reversed(queued):
+            self._ready.put_back(self.running.pop(task))
         return [Cancel(task) for task in queued]
 
     def _end(self, why: Why) -> list[Command]:

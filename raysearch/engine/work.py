@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -69,20 +69,42 @@ class Work:
         """The same trials, once more begun."""
         return replace(self, attempts=self.attempts + 1, submitted=now)
 
-    @staticmethod
-    def gather(queue: deque[Work], size: int) -> Work:
-        """Take at most `size` trials from the front of the queue, which is not empty."""
-        first = queue.popleft()
-        if first.alone:
-            return first
+
+class Queue:
+    """Work that waits to be begun; its length is the number of trials.
+
+    first  waits already, in order
+    """
+
+    def __init__(self, first: Iterable[Work] = ()) -> None:
+        self._works = deque(first)
+        self._trials = sum(map(len, self._works))
+
+    def __len__(self) -> int:
+        return self._trials
+
+    def add(self, work: Work) -> None:
+        """Put it last."""
+        self._works.append(work)
+        self._trials += len(work)
+
+    def put_back(self, work: Work) -> None:
+        """Put it first."""
+        self._works.appendleft(work)
+        self._trials += len(work)
+
+    def take(self, size: int) -> Work:
+        """At most `size` trials from the front; all of the first one if that is to be alone."""
+        first = self._works.popleft()
         parts, total = [first], len(first)
-        while queue and not queue[0].alone and total < size:
-            parts.append(queue.popleft())
+        while self._works and total < size and not (first.alone or self._works[0].alone):
+            parts.append(self._works.popleft())
             total += len(parts[-1])
-        work = parts[0] if len(parts) == 1 else Work.concat(parts)
-        if total > size:
-            queue.appendleft(work.take(slice(size, None)))
+        work = first if len(parts) == 1 else Work.concat(parts)
+        if total > size and not work.alone:
+            self._works.appendleft(work.take(slice(size, None)))
             work = work.take(slice(0, size))
+        self._trials -= len(work)
         return work
 
 
