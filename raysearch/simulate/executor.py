@@ -108,6 +108,7 @@ class SimulatedExecutor:
     fate           what becomes of a task's worker
     outages        of workers
     network        how events get to the driver
+    resolution     seconds: what happens so soon after something else is heard with it
     charge_driver  whether the time that the driver really takes between two polls passes
                    in virtual time, too
     """
@@ -124,6 +125,7 @@ class SimulatedExecutor:
         outages: Sequence[Outage] = (),
         network: Network = at_once,
         *,
+        resolution: float = 0.0,
         charge_driver: bool = False,
     ) -> None:
         self.busy = 0.0  # seconds of work, that which was lost included
@@ -133,6 +135,7 @@ class SimulatedExecutor:
         self._clock = clock
         self._fate = fate
         self._network = network
+        self._resolution = round(resolution * 1e9)
         self._charges = charge_driver
         self._left = time.perf_counter()  # when `poll` was left last, really
         self._new: OrderedDict[int, Task] = OrderedDict()  # submitted since then
@@ -145,7 +148,7 @@ class SimulatedExecutor:
         self._free = list(range(workers))  # a heap; some of them may be away or busy again
         self._runs: list[_Run | None] = [None] * workers  # what each worker runs
         self._absent = [0] * workers  # for how many reasons each worker is away
-        self._slots = workers
+        self._slots = self._known = workers  # that are there; what the driver knows of that
         self._there = 0  # ns of all workers that were there, until `_counted`
         self._counted = clock.now
         for outage in outages:
@@ -163,6 +166,7 @@ class SimulatedExecutor:
 
     def slots(self) -> int:
         """How many workers are there."""
+        self._known = self._slots
         return self._slots
 
     def submit(self, task: Task) -> None:
@@ -181,8 +185,8 @@ class SimulatedExecutor:
     def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
         """What has happened; if nothing has, what happens first within so many seconds.
 
-        Where the number of slots has changed and nothing else, that is said early, by no
-        events. Raises Stalled if nothing will ever happen, and the timeout is infinite.
+        No events come early where the number of slots is not the one that was asked last.
+        Raises Stalled if nothing will ever happen, and the timeout is infinite.
         """
         if self._charges:
             spent = time.perf_counter() - self._left
@@ -191,14 +195,14 @@ class SimulatedExecutor:
         self._pass(self._clock.now)
         self._accept()
         self._dispatch(self._clock.now)
-        slots = self._slots
-        while self._agenda and not self._happened and self._slots == slots:
+        horizon = self._clock.now + timeout * 1e9
+        while self._agenda and not self._happened and self._slots == self._known:
             first = self._agenda[0][0]
-            if first > self._clock.now + timeout * 1e9:
+            if first > horizon:
                 break
-            self._clock.advance(first)
-            self._pass(first)
-        if not self._happened and self._slots == slots:
+            self._clock.advance(int(min(first + self._resolution, horizon)))
+            self._pass(self._clock.now)
+        if not self._happened and self._slots == self._known:
             if math.isinf(timeout):
                 raise Stalled(f"{self._slots} workers are there, and nothing is left to happen")
             self._clock.sleep(timeout)

@@ -27,10 +27,15 @@ class Ledger:
         self._log = MemoryLog(space, spec)
         self._parts: list[Finished] = []
         self._held = 0
+        self._numbers: dict[str, Any] = {}  # metrics known as numbers: they may always be added
 
     def admit(self, finished: Finished) -> Finished:
         """As of any log."""
-        return self._log.admit(finished)
+        if all(self._numbers.get(n) == v.dtype for n, v in finished.metrics.items()):
+            return finished
+        finished = self._log.admit(finished)
+        self._numbers |= {n: v.dtype for n, v in finished.metrics.items() if v.dtype == np.float64}
+        return finished
 
     def append(self, finished: Sequence[Finished]) -> None:
         """As of any log."""

@@ -43,6 +43,7 @@ def run(
     reproducible: bool = False,
     mishaps: Sequence[Mishap] = (),
     outages: Sequence[Outage] = (),
+    resolution: float = 0.0,
     charge_driver: bool = False,
 ) -> Simulation:
     """Search in virtual time, as `raysearch.search` would with that many workers.
@@ -55,6 +56,8 @@ def run(
     time_limit     virtual seconds
     mishaps        `Crashes`, `Preemptions`
     outages        of workers, planned
+    resolution     virtual seconds: trials that end so soon after another are told with it,
+                   which makes large simulations faster; little against `duration`
     charge_driver  let the time that the driver really takes on this machine pass in
                    virtual time, too: shows what it holds up, but is not reproducible
 
@@ -102,6 +105,7 @@ def run(
         clock,
         Fates(mishaps, seed) if mishaps else no_mishap,
         outages,
+        resolution=resolution,
         charge_driver=charge_driver,
     )
     proposer = Proposer(strategy, space, objectives, seed)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import raysearch as rs
@@ -68,6 +68,7 @@ def test_the_same_arguments_give_the_same_to_the_bit():
 # --- time --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(workers=st.integers(1, 50), trials=st.integers(1, 200), duration=st.floats(6, 1e6))
 def test_equal_trials_go_in_waves(workers, trials, duration):
     result = run(rs.RandomSearch(), workers=workers, trials=trials, duration=duration)
