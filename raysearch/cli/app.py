@@ -26,7 +26,7 @@ from .exits import BUG, USAGE, exit_code
 COMMANDS = {
     "Search": ("run", "retry"),
     "Studies": ("status", "show", "best", "ls", "export", "doctor"),
-    "Other": ("strategies", "completion"),
+    "Other": ("simulate", "strategies", "completion"),
 }
 
 
