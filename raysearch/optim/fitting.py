@@ -198,7 +198,8 @@ def _covariance(j: Floats, cost: float) -> tuple[Floats, int]:
     if m <= n:
         return np.full((n, n), np.inf), rank
     half = vt[:rank].T / s[:rank]
-    covariance = half @ half.T * (2 * cost / (m - n)) / np.outer(scale, scale)
+    with np.errstate(over="ignore"):  # a variance may be too large for a number: inf
+        covariance = half @ half.T * (2 * cost / (m - n)) / scale[:, None] / scale
     lost = np.linalg.norm(vt[rank:], axis=0) > np.sqrt(EPS)
     covariance[lost, :] = covariance[:, lost] = np.nan
     covariance[lost, lost] = np.inf

@@ -133,13 +133,9 @@ class _Residuals:
         callback: Callable[[LeastSquaresResult], Any] | None,
     ) -> LeastSquaresResult:
         """Solve from x, calling the functions wherever the solver asks."""
-
-        def stop(state: Any) -> bool:
-            return callback is not None and callback(self._counted(solver.result(state))) is True
-
-        state, stopped = run(solver, x, self._evaluate, stop)
-        result = self._counted(solver.result(state))
-        return replace(result, status=int(Status.STOPPED)) if stopped else result
+        return run(
+            solver, x, self._evaluate, lambda state: self._counted(solver.result(state)), callback
+        )
 
     def _evaluate(self, request: Request) -> dict[str, Any]:
         known = {"fun": self.value, "jac": self.jacobian}

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from math import copysign, inf, isfinite, nan, sqrt
 from typing import NamedTuple, TypeVar
 
+from .schedule import check, check_options
+
 EPS = 2.0**-52
 HUGE = 1e150  # what interpolation could not handle counts as not finite
 
@@ -40,6 +42,10 @@ class LineSearch(ABC):
     """
 
     max_trials: int = 25
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        check(self.max_trials >= 1, self, "max_trials", ">= 1")
 
     @abstractmethod
     def search(self, f0: float, d0: float, first: float, longest: float = inf) -> Search:
@@ -78,6 +84,10 @@ class StrongWolfe(LineSearch):
     c1: float = 1e-4
     c2: float = 0.9
     xtol: float = 1e-15  # relative width of an interval that is not worth dividing
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check(0 < self.c1 <= self.c2 < 1, self, "c2", f"in [c1, 1) with c1 = {self.c1} > 0")
 
     def search(self, f0: float, d0: float, first: float, longest: float = inf) -> Search:
         best, other = Point(0.0, f0, d0), Point(0.0, f0, d0)  # ends of the interval

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import UsageError
-from .result import RUNNING, Status
+from .result import RUNNING, LeastSquaresResult, Result, Status
 from .schedule import check, check_options
 
 Floats = NDArray[np.float64]
@@ -228,20 +228,24 @@ class Solver(ABC, Generic[P]):
         return steps, request
 
 
+R = TypeVar("R", bound=Result | LeastSquaresResult)
+
+
 def run(
     solver: Solver[P],
     x0: Floats,
     evaluate: Callable[[Request], dict[str, Any]],
-    stop: Callable[[SolverState[P]], bool],
-) -> tuple[SolverState[P], bool]:
-    """Solve from x0, asking `stop` after each iteration; the last state, and if it stopped."""
+    result: Callable[[SolverState[P]], R],
+    callback: Callable[[R], Any] | None,
+) -> R:
+    """Solve from x0: what `result` makes of the last state, or of that where callback stopped."""
     state = solver.init(x0)
     while (request := solver.ask(state)) is not None:
         before = state.at
         state = solver.tell(state, **evaluate(request))
-        if state.at is not before and stop(state):
-            return state, True
-    return state, False
+        if callback and state.at is not before and callback(result(state)) is True:
+            return replace(result(state), status=int(Status.STOPPED))
+    return result(state)
 
 
 def as_point(x0: ArrayLike) -> Floats:

@@ -135,13 +135,9 @@ class _Functions:
         self, solver: AnyMinimizer, x: Floats, callback: Callable[[Result], Any] | None
     ) -> Result:
         """Solve from x, calling the functions wherever the solver asks."""
-
-        def stop(state: Any) -> bool:
-            return callback is not None and callback(self._counted(solver.result(state))) is True
-
-        state, stopped = run(solver, x, self._evaluate, stop)
-        result = self._counted(solver.result(state))
-        return replace(result, status=int(Status.STOPPED)) if stopped else result
+        return run(
+            solver, x, self._evaluate, lambda state: self._counted(solver.result(state)), callback
+        )
 
     def _evaluate(self, request: Request) -> dict[str, Any]:
         return {want: getattr(self, f"_{want}")(request) for want in request.wants}

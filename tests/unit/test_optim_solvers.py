@@ -334,6 +334,13 @@ def test_bad_input_is_named(arguments: dict[str, Any], words: str) -> None:
         optim.minimize(**(good | arguments))
 
 
+def test_line_searches_name_bad_options() -> None:
+    with pytest.raises(UsageError, match=r"StrongWolfe\(c2=...\): expected in \[c1, 1\)"):
+        optim.StrongWolfe(c1=0.5, c2=0.1)
+    with pytest.raises(UsageError, match=r"Armijo\(max_trials=...\): expected >= 1, found 0"):
+        optim.Armijo(max_trials=0)
+
+
 @pytest.mark.parametrize("method", ["Newton-trust", "Newton-Steihaug"])
 def test_a_hessian_that_is_not_finite_is_no_convergence(method: str) -> None:
     result = optim.minimize(

@@ -216,6 +216,13 @@ def test_a_minimum_at_infinity_is_not_called_found(residuals: Any, jac: Any) -> 
     assert "runs to infinity" in result.message
 
 
+def test_variances_too_large_for_a_number_are_infinite() -> None:
+    result = optim.least_squares(
+        lambda x: 1e-158 * x[0] * T + NOISE, [1e150], lambda x: 1e-158 * T[:, None]
+    )
+    assert result.standard_errors.tolist() == [np.inf]
+
+
 def test_far_away_is_not_infinity_where_the_residuals_depend_on_it() -> None:
     t = np.linspace(0.0, 1.0, 30)
     result = optim.least_squares(lambda x: x[0] * t - 1e9 * t, [1.0])
