@@ -246,6 +246,19 @@ def test_a_jacobian_that_is_wrong_throughout_never_leads_to_a_wrong_answer(
     assert stationary or not result.success
 
 
+def test_a_step_that_only_the_region_makes_short_is_no_convergence() -> None:
+    t = np.linspace(0.0, 1.0, 20)
+
+    def jacobian(x: Any) -> Any:  # ten times too large
+        e = np.exp(-x[1] * t)
+        return 10 * np.stack([e, -x[0] * t * e], axis=1)
+
+    result = optim.least_squares(
+        lambda x: x[0] * np.exp(-x[1] * t) - np.exp(-t), [2.0, 3.0], jacobian
+    )
+    assert np.allclose(result.x, 1.0) or result.status == optim.Status.NO_DESCENT
+
+
 def test_random_jacobians_do_not_converge() -> None:
     rng = np.random.default_rng(0)
     result = optim.least_squares(decay, [2.0, 3.0, 0.1], lambda x: rng.normal(size=(30, 3)))
