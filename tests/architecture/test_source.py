@@ -32,7 +32,16 @@ LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 #: Beside numpy and scipy: who may import what else, by the start of the file's path.
 THIRD_PARTY = {
     "ray": ("engine/ray_",),
-    "pyarrow": ("log/", "study.py", "resume.py", "search.py", "simulate/", "report/", "cli/"),
+    "pyarrow": (
+        "log/",
+        "study.py",
+        "resume.py",
+        "search.py",
+        "simulate/",
+        "report/",
+        "cli/",
+        "testing/faults/",
+    ),
     "rich": ("report/", "cli/"),
     "click": ("cli/",),
     "hypothesis": ("testing/",),
