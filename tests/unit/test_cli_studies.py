@@ -336,7 +336,10 @@ def test_what_is_no_study_is_said_to_be_none(command: str) -> None:
 
 def test_watching_can_be_ended() -> None:
     run("--study", "a", "--trials", "2")
-    source = "from raysearch.cli import main; main()"
+    source = (  # Ctrl-C may be ignored where the tests run in the background
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from raysearch.cli import main; main()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", source, "status", "a", "--watch", "--json"],
         stdout=subprocess.PIPE,
