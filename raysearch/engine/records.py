@@ -224,3 +224,29 @@ class Finished:
             errors={i: self.errors[old] for i, old in enumerate(index) if old in self.errors},
             **arrays,
         )
+
+    @property
+    def kinds(self) -> tuple[tuple[str, Any], ...]:
+        """(name, dtype) of each metric."""
+        return tuple((name, values.dtype) for name, values in self.metrics.items())
+
+    @staticmethod
+    def concat(parts: Sequence[Finished]) -> Finished:
+        """All of them, one after the other; their `kinds` are the same."""
+        first = parts[0]
+        arrays: dict[str, Any] = {
+            f.name: np.concatenate([getattr(part, f.name) for part in parts])
+            for f in fields(first)
+            if isinstance(getattr(first, f.name), np.ndarray)
+        }
+        errors: dict[int, str] = {}
+        start = 0
+        for part in parts:
+            errors |= {start + i: why for i, why in part.errors.items()}
+            start += len(part)
+        return Finished(
+            trials=Trials.concat([part.trials for part in parts]),
+            metrics={n: np.concatenate([part.metrics[n] for part in parts]) for n in first.metrics},
+            errors=errors,
+            **arrays,
+        )

@@ -89,6 +89,7 @@ class Fake:
     seconds: float = 1e-6
     queue: list[Task] = field(default_factory=list)
     runs: Counter[int] = field(default_factory=Counter)
+    sizes: list[int] = field(default_factory=list)
     most_running: int = 0
 
     def __post_init__(self) -> None:
@@ -110,6 +111,7 @@ class Fake:
             if not self.queue:
                 break
             task = self.queue.pop(self.random.randrange(min(self.n, len(self.queue))))
+            self.sizes.append(len(task.trials))
             self.runs.update(task.trials.number.tolist())
             if self.poison & set(task.trials.number.tolist()) or self.random.random() < self.crash:
                 events.append(Lost(task.id, "crashed", "gone"))
@@ -314,10 +316,18 @@ def test_draining_tells_what_runs_and_asks_for_nothing_more() -> None:
 
 
 def test_batches_grow_for_short_trials_and_stay_at_one_for_long_ones() -> None:
-    short = run(Fake(2, seconds=1e-6), limits=Limits(200_000))[1]
-    long = run(Fake(2, seconds=60.0), limits=Limits(50))[1]
-    assert len(short) < 100
-    assert {len(finished) for finished in long} == {1}
+    short, long = Fake(2, seconds=1e-6), Fake(2, seconds=60.0)
+    run(short, limits=Limits(200_000))
+    run(long, limits=Limits(50))
+    assert len(short.sizes) < 100
+    assert set(long.sizes) == {1}
+
+
+def test_results_that_come_together_are_told_together() -> None:
+    executor = Fake(2, seconds=1e-6)
+    _, log, proposer = run(executor, limits=Limits(20_000))
+    assert len(log) < len(executor.sizes)
+    assert proposer.state.told == 20_000
 
 
 def test_long_trials_are_not_queued_ahead_of_a_free_slot() -> None:
