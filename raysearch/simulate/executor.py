@@ -109,8 +109,8 @@ class SimulatedExecutor:
     outages        of workers
     network        how events get to the driver
     resolution     seconds: what happens so soon after something else is heard with it
-    charge_driver  whether the time that the driver really takes between two polls passes
-                   in virtual time, too
+    charge_driver  whether the processor time that the driver really takes between two
+                   polls passes in virtual time, too
     """
 
     interruptible = True
@@ -137,7 +137,7 @@ class SimulatedExecutor:
         self._network = network
         self._resolution = round(resolution * 1e9)
         self._charges = charge_driver
-        self._left = time.perf_counter()  # when `poll` was left last, really
+        self._left = time.thread_time()  # when `poll` was left last, really
         self._new: OrderedDict[int, Task] = OrderedDict()  # submitted since then
         self._queue: OrderedDict[int, tuple[Task, Floats]] = OrderedDict()
         self._running: dict[int, _Run] = {}
@@ -189,7 +189,7 @@ class SimulatedExecutor:
         Raises Stalled if nothing will ever happen, and the timeout is infinite.
         """
         if self._charges:
-            spent = time.perf_counter() - self._left
+            spent = time.thread_time() - self._left
             self.driver += spent
             self._clock.sleep(spent)
         self._pass(self._clock.now)
@@ -207,7 +207,7 @@ class SimulatedExecutor:
                 raise Stalled(f"{self._slots} workers are there, and nothing is left to happen")
             self._clock.sleep(timeout)
         happened, self._happened = self._happened, []
-        self._left = time.perf_counter()
+        self._left = time.thread_time()
         return happened
 
     def close(self) -> None:

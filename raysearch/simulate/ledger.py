@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from ..engine.records import Finished, Trials
+from ..engine.records import Finished
 from ..log import MemoryLog
 from ..space import Space
 
@@ -46,32 +46,8 @@ class Ledger:
 
     def study_log(self) -> MemoryLog:
         """The log with all that was told so far."""
-        self._log.append([_together(list(parts)) for _, parts in groupby(self._parts, _kinds)])
+        self._log.append(
+            [Finished.concat(list(parts)) for _, parts in groupby(self._parts, attrgetter("kinds"))]
+        )
         self._parts, self._held = [], 0
         return self._log
-
-
-def _kinds(finished: Finished) -> list[tuple[str, Any]]:
-    """Which metrics the trials have, of which types."""
-    return [(name, values.dtype) for name, values in finished.metrics.items()]
-
-
-def _together(parts: Sequence[Finished]) -> Finished:
-    """The trials of all parts, which have the same metrics."""
-    first = parts[0]
-    arrays: dict[str, Any] = {
-        f.name: np.concatenate([getattr(part, f.name) for part in parts])
-        for f in fields(first)
-        if isinstance(getattr(first, f.name), np.ndarray)
-    }
-    errors: dict[int, str] = {}
-    start = 0
-    for part in parts:
-        errors |= {start + i: why for i, why in part.errors.items()}
-        start += len(part)
-    return Finished(
-        trials=Trials.concat([part.trials for part in parts]),
-        metrics={n: np.concatenate([part.metrics[n] for part in parts]) for n in first.metrics},
-        errors=errors,
-        **arrays,
-    )

@@ -58,8 +58,8 @@ def run(
     outages        of workers, planned
     resolution     virtual seconds: trials that end so soon after another are told with it,
                    which makes large simulations faster; little against `duration`
-    charge_driver  let the time that the driver really takes on this machine pass in
-                   virtual time, too: shows what it holds up, but is not reproducible
+    charge_driver  let the processor time that the driver really takes on this machine pass
+                   in virtual time, too: shows what it holds up, but is not reproducible
 
     Other arguments and exceptions are as for `raysearch.search`. With the same arguments
     the same comes out, to the bit.
