@@ -17,10 +17,9 @@ import pyarrow as pa
 from ... import rng, strategies
 from ...engine.driver import Driver
 from ...engine.events import Why
-from ...engine.executor import Executor
 from ...engine.loop import Limits, Loop
 from ...engine.proposer import Proposer, Replay
-from ...engine.records import ExecutorEvent, Finished, Objectives, Results, Task, Trials
+from ...engine.records import Finished, Objectives, Results, Trials
 from ...errors import StudyStorage
 from ...log import Reader, StudyLog
 from ...log.rows import Rows
@@ -30,13 +29,13 @@ from ...simulate.clock import VirtualClock
 from ...simulate.executor import SimulatedExecutor
 from ...strategies.base import ANY_NUMBER
 from ...trial import COMPLETE, FAILED
+from .around import Guard, Record, SetClock
 from .hazards import Died, Hazards
 from .scenario import Scenario, draw_scenario
 from .storage import Disk, FaultyStorage
 
 _TROUBLED = 20  # sessions after which nobody stops the search and the disk is mended
 _MOST_SESSIONS = 60
-_MOST_ROUNDS = 20_000  # of one session
 _ENDS = ("trials", "exhausted")
 _AHEAD = 8  # trials that are asked to compare two strategies
 _LOSS = Objectives(("loss",), (False,))
@@ -116,7 +115,7 @@ class World:
         with StudyLog.open(storage, scenario.space, spec) as log:
             proposer = self._proposer()
             past = fold(stored_history(storage), spec, proposer)
-            clock = _SetClock(self._clock, hazards)
+            clock = SetClock(self._clock, hazards)
             loop = Loop(
                 Limits(scenario.trials, hazards.deadline(clock()), scenario.retries, None),
                 proposer.max_pending(1),
@@ -135,8 +134,8 @@ class World:
                 scenario.outages,
                 hazards.network,
             )
-            guard = _Guard(executor, loop, hazards, None if self.in_order else proposer)
-            record = _Record(log, hazards, self._told)
+            guard = Guard(executor, loop, hazards, None if self.in_order else proposer)
+            record = Record(log, hazards, self._told)
             driver = Driver(
                 loop, proposer, guard, record, hazards.stop, clock, self._clock.sleep, math.inf
             )
@@ -203,17 +202,13 @@ class World:
     def table(self) -> list[tuple[Any, ...]]:
         """What was found, without all that depends on time: in the order told, if that is fixed."""
         _, stored = self._end
-        loss = _LOSS.losses(stored.state, stored.metrics)[:, 0]
-        configs = map(repr, stored.columns.configs())
-        rows = list(
-            zip(
-                stored.number.tolist(),
-                stored.state.tolist(),
-                map(repr, loss.tolist()),
-                configs,
-                strict=True,
+        losses = _LOSS.losses(stored.state, stored.metrics)[:, 0].tolist()
+        rows = [
+            (number, int(stored.state[i]), repr(losses[i]), repr(config), stored.errors.get(i))
+            for i, (number, config) in enumerate(
+                zip(stored.number.tolist(), stored.columns.configs(), strict=True)
             )
-        )
+        ]
         return rows if self.in_order else sorted(rows)
 
     def _stored(self) -> Finished:
@@ -223,84 +218,6 @@ class World:
         batches = list(reader.batches())
         table = pa.Table.from_batches(batches).combine_chunks()
         return Rows(self.scenario.space).from_batch(table.to_batches()[0])
-
-
-class _SetClock:
-    """A clock that somebody sets now and then, by an hour or so."""
-
-    def __init__(self, clock: VirtualClock, hazards: Hazards) -> None:
-        self._clock = clock
-        self._hazards = hazards
-        self._offset = 0
-
-    def __call__(self) -> int:
-        self._offset += self._hazards.jump()
-        return self._clock.now + self._offset
-
-
-class _Record:
-    """The log, with a note of what it has acknowledged."""
-
-    def __init__(self, log: StudyLog, hazards: Hazards, told: list[Finished]) -> None:
-        self._log = log
-        self._hazards = hazards
-        self._told = told
-
-    def admit(self, finished: Finished) -> Finished:
-        return self._log.admit(finished)
-
-    def append(self, finished: Sequence[Finished]) -> None:
-        self._log.append(finished)
-        self._told += finished
-        self._hazards.step()
-
-
-class _Guard:
-    """The executor, with an eye on whether the loop keeps it busy.
-
-    host  proposes any number of trials at any time; None: it may have reasons to wait
-    """
-
-    interruptible = True
-
-    def __init__(
-        self, executor: Executor, loop: Loop, hazards: Hazards, host: Proposer | None
-    ) -> None:
-        self._executor = executor
-        self._loop = loop
-        self._hazards = hazards
-        self._host = host
-        self._rounds = 0
-
-    def slots(self) -> int:
-        return self._executor.slots()
-
-    def submit(self, task: Task) -> None:
-        self._hazards.step()
-        self._executor.submit(task)
-
-    def cancel(self, task: int) -> None:
-        self._executor.cancel(task)
-
-    def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
-        self._rounds += 1
-        assert self._rounds < _MOST_ROUNDS, "a session that does not end"
-        loop = self._loop
-        if loop.slots and not loop.draining:
-            assert loop.running, "slots are free, and the search waits for nothing"
-            if self._host is not None and len(loop.running) < loop.slots:
-                begun = sum(map(len, loop.running.values()))
-                assert begun == loop.pending, "slots are free, and trials wait"
-                wanted = self._hazards.scenario.trials - loop.finished - loop.pending
-                left = self._host.asked < self._host.space.size
-                assert not (wanted and left), f"slots are free, and {wanted} trials not asked"
-        self._hazards.step()
-        events = self._executor.poll(timeout)
-        self._hazards.step()
-        return events
-
-    def close(self) -> None:
-        self._executor.close()
 
 
 def _first(ours: Sequence[Any], theirs: Sequence[Any]) -> str:
