@@ -24,11 +24,13 @@ COMPLETE, STOPPED, FAILED, INVALID, TIMEOUT, CRASHED, OOM = range(len(STATES))
 
 def has_result(state: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which trials, by the codes of their states, have a result that counts."""
-    return np.equal(state, COMPLETE)
+    return np.less_equal(state, STOPPED)
 
 
 #: Batch.number of a trial that the strategy did not propose itself.
 FOREIGN = -1
+#: Batch.parent of a trial that begins from its beginning.
+ROOT = -1
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,16 @@ class Batch:
     x       (k, d) points in the unit cube
     number  (k,) the how-manieth point of this strategy each one is, from 0; FOREIGN for
             points that come from elsewhere (an earlier strategy, a retry, a colleague)
+    budget  (k,) how far each is to be trained, in the unit of the objective's steps, as
+            counted from the first of its ancestors; None: in full
+    parent  (k,) number of the point that each goes on from: the same configuration with a
+            lower budget, told already; ROOT: it begins from its beginning. None: all do
     """
 
     x: Floats
     number: Ints
+    budget: Floats | None = None
+    parent: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -51,10 +59,18 @@ class Batch:
 class Outcome:
     """What became of the k points of a batch.
 
-    loss  (k, m) losses, to be minimised, for m objectives; NaN in every column: failed
+    loss        (k, m) losses, to be minimised, for m objectives; NaN in every column: failed
+    budget      (k,) how far each got; less than its batch said if it was stopped. None: in full
+    curve       (k, r, m) losses at the strategy's `rungs`; NaN at those not reached. None: nowhere
+    constraint  (k, c) values that are to be at most 0; NaN: unknown. None: no constraints
+    gradient    (k, d) of the first loss with respect to the point; NaN: unknown. None: nowhere
     """
 
     loss: Floats
+    budget: Floats | None = None
+    curve: Floats | None = None
+    constraint: Floats | None = None
+    gradient: Floats | None = None
 
 
 @dataclass(frozen=True)

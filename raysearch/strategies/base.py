@@ -12,8 +12,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..space import Space
-from ..trial import Batch, Outcome
+from ..trial import Batch, Floats, Ints, Outcome
+
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +53,9 @@ class Strategy(ABC, Generic[S]):
       failure, which never wins; +inf is a legal worst loss. Told points are canonical:
       x == space.encode(columns), so an x told may differ from the x asked by rounding.
     - Arguments are never changed, nor kept where the caller could change them.
-    - No point is proposed twice while there are others left.
+    - No point is proposed twice while there are others left; but one that was told may be
+      proposed again as the `parent` of itself with a higher budget.
+    - `ask` depends on what was told, never on what was merely reported.
     - Wrong options are refused when the strategy is made, by a UsageError (`options`).
     """
 
@@ -68,6 +75,23 @@ class Strategy(ABC, Generic[S]):
     @abstractmethod
     def tell(self, state: S, batch: Batch, outcome: Outcome) -> S:
         """The state after the outcomes of some points have become known."""
+
+    def rungs(self) -> tuple[float, ...]:
+        """Budgets at which running trials are judged, ascending; by default none is."""
+        return ()
+
+    def report(self, state: S, batch: Batch, rung: Ints, loss: Floats) -> tuple[S, Mask]:
+        """Take in how trials stand that still run, and say which of them are to be stopped.
+
+        batch  (k) points that were asked and not told yet
+        rung   (k,) indices into `rungs`, of the budgets just reached
+        loss   (k, m) there; never NaN
+
+        Returns the state, and (k,) True for trials to be stopped. A rung may be reported
+        more than once, after a worker has died; what is told of a trial later holds its
+        rungs once more, as `Outcome.curve`.
+        """
+        return state, np.zeros(len(batch), dtype=bool)
 
     def max_pending(self, state: S, slots: int) -> int:
         """How many points may be pending at once without harm to the search's quality.
