@@ -17,7 +17,7 @@ from .engine.progress import Best, Progress
 from .engine.records import RETRIED, Finished
 from .errors import UsageError
 from .study import FinishedTrial, Study
-from .trial import STATES, has_result
+from .trial import ROOT, STATES, has_result
 
 Callback = Callable[[Sequence[FinishedTrial]], Any]
 
@@ -48,6 +48,7 @@ class Monitor:
         self._callbacks = callbacks
         self._known = {"name": before.place.rstrip("/").rpartition("/")[2], **known}
         self._best: Best | None = None
+        self._furthest = -math.inf  # budget of the best
         self._since = 0  # trials told after the best
         self._history: list[float] = []
         self._busy = 0.0  # seconds that trials of this session took
@@ -57,6 +58,7 @@ class Monitor:
         self._known["resumed"] = len(before)
         with suppress(UsageError):  # there is none yet, or a front
             best = before.best
+            self._furthest = math.inf if best.budget is None else best.budget
             self._take(best.number, best.metrics[before.objectives.names[0]], best.config)
 
     def __call__(self, loop: Loop, finished: Sequence[Finished]) -> bool:
@@ -85,11 +87,15 @@ class Monitor:
         if len(self._objectives.names) > 1 or not has_result(finished.state).any():
             return
         loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
-        i = int(np.lexsort((finished.number, loss))[0])  # NaN comes last
+        budget = np.where(np.isnan(finished.budget), np.inf, finished.budget)
+        budget[np.isnan(loss)] = -np.inf
+        i = int(np.lexsort((finished.number, loss, -budget))[0])  # the furthest are compared
         sign = -1 if self._objectives.maximize[0] else 1
-        now = (loss[i], finished.number[i])
-        if self._best is None or now < (sign * self._best.value, self._best.number):
+        now = (-budget[i], loss[i], finished.number[i])
+        best = self._best
+        if best is None or now < (-self._furthest, sign * best.value, best.number):
             config = finished.columns.take(slice(i, i + 1)).configs()[0]
+            self._furthest = float(budget[i])
             self._take(int(finished.number[i]), sign * float(loss[i]), config)
         if self._best is not None:
             self._history.append(self._best.value)
@@ -139,6 +145,8 @@ def _trials(finished: Finished) -> list[FinishedTrial]:
             started=_moment(int(finished.started[i])),
             worker=str(finished.worker[i]),
             error=finished.errors.get(i),
+            budget=None if math.isnan(finished.budget[i]) else float(finished.budget[i]),
+            parent=None if finished.trials.parents[i] == ROOT else int(finished.trials.parents[i]),
         )
         for i in range(len(finished))
     ]

@@ -8,8 +8,9 @@ chapters are told as points that come from elsewhere, as far as the space still 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .engine.proposer import Proposer, Replay
-from .engine.records import Finished, Objectives
+from .engine.records import Finished, Objectives, Reports
 from .engine.work import Work
 from .errors import StudyLocked, StudyMismatch, StudyNotFound
 from .log.compare import DECISIVE
 from .log.reader import Reader
+from .log.reports import curves, from_batch, valid
 from .log.rows import Rows
+from .log.schema import REPORTS
 from .log.storage import Storage
 from .space import Space
 from .study import Study
@@ -40,11 +43,13 @@ class Past:
     finished   trials told, each counted once however often it was retried
     completed  how many of them have a valid result
     pending    trials that the strategy knows as asked, to be run first
+    reported   number -> what such a trial had reported, as far as that still holds
     """
 
     finished: int = 0
     completed: int = 0
     pending: list[Work] = field(default_factory=list)
+    reported: dict[int, Reports] = field(default_factory=dict)
 
 
 def same_chapter(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -69,7 +74,7 @@ def first_number(
     first = int(reader.spec.get("first", 0))
     own = {**spec, "first": first}
     if same_chapter(reader.spec, own) and (
-        proposer is None or _agrees(stored_history(place), own, proposer(first))
+        proposer is None or _agrees(place, own, proposer(first))
     ):
         return first
     numbers = [batch["number"] for batch in reader.batches(["number"])]
@@ -84,17 +89,32 @@ def stored_history(place: str | Path | Storage) -> History:
         yield specs[part.session], chunk.decode(None)
 
 
-def _agrees(history: History, spec: Mapping[str, Any], proposer: Proposer) -> bool:
+def stored_reports(place: str | Path | Storage) -> Iterator[Reports]:
+    """All reports of a study, in the order in which they came."""
+    for batch in Reader(place).batches(table=REPORTS):
+        yield from_batch(batch)
+
+
+def _agrees(place: str | Path, spec: Mapping[str, Any], proposer: Proposer) -> bool:
     try:
-        fold(history, spec, proposer)
+        fold(stored_history(place), spec, proposer, partial(stored_reports, place))
     except StudyMismatch:
         return False
     return True
 
 
-def fold(history: History, spec: Mapping[str, Any], proposer: Proposer) -> Past:
-    """Bring the strategy to where it was, and count what has been done."""
+def fold(
+    history: History,
+    spec: Mapping[str, Any],
+    proposer: Proposer,
+    reports: Callable[[], Iterable[Reports]] = tuple,
+) -> Past:
+    """Bring the strategy to where it was, and count what has been done.
+
+    reports  gives those of the study; it may be asked more than once
+    """
     past, seen, replay = Past(), _Numbers(), Replay(proposer)
+    known = curves(reports(), proposer.objectives) if proposer.rungs else {}
     for session, batch in history:
         chapter = same_chapter(session, spec)
         space = proposer.space if chapter else Space.from_json(session["space"])
@@ -102,13 +122,32 @@ def fold(history: History, spec: Mapping[str, Any], proposer: Proposer) -> Past:
         past.finished += int(np.count_nonzero(seen.add(finished.number)))
         past.completed += int(np.count_nonzero(has_result(finished.state)))
         if chapter:
-            replay.take(finished)
+            replay.take(finished, known)
         elif (moved := _moved(finished, proposer.space, proposer.objectives)) is not None:
             proposer.tell_foreign(moved)
     if not proposer.asked and seen.next > proposer.first:
         raise StudyLocked("study: another driver was at it until just now; start again")
     past.pending = replay.pending()
+    if past.pending:
+        waiting = past.pending[0].trials.number
+        past.reported = _reported(reports(), waiting)
+        attempts = {n: int(part.attempt.max()) for n, part in past.reported.items()}
+        past.pending = replay.pending(attempts)
     return past
+
+
+def _reported(reports: Iterable[Reports], numbers: Ints) -> dict[int, Reports]:
+    """Number -> what a trial has reported, of those with these numbers."""
+    parts: dict[int, list[Reports]] = {}
+    for part in reports:
+        wanted = np.isin(part.number, numbers)
+        for number in np.unique(part.number[wanted]).tolist():
+            parts.setdefault(number, []).append(part.take(np.flatnonzero(part.number == number)))
+    found = {number: Reports.concat(some) for number, some in parts.items()}
+    return {
+        number: part.take(np.flatnonzero(valid(part.number, part.attempt, part.step)))
+        for number, part in found.items()
+    }
 
 
 def _moved(finished: Finished, space: Space, objectives: Objectives) -> Finished | None:

@@ -27,14 +27,14 @@ from .engine.executors import Where, open_executor
 from .engine.loop import Loop
 from .engine.progress import Progress
 from .engine.proposer import Host, Nobody, Proposer
-from .engine.records import Job
+from .engine.records import Job, Reports
 from .engine.signals import Heard, listening
 from .errors import ClusterError, ClusterLost, Interrupted, SearchFailed, UsageError
 from .log import MemoryLog, StudyLog
 from .log.compare import DECISIVE, check_same
 from .monitor import Callback, Monitor
 from .report.live import Live
-from .resume import failed_trials, first_number, fold, stored_history
+from .resume import failed_trials, first_number, fold, stored_history, stored_reports
 from .rng import check_seed
 from .space import Parameter, Space
 from .strategies.base import ANY_NUMBER, AnyStrategy
@@ -143,12 +143,14 @@ def search(
         "seed": seed,
         **({"reproducible": concurrency} if reproducible else {}),
     }
-    host = partial(Proposer, strategy, space, objectives, seed)
+    host = partial(Proposer, strategy, space, objectives, seed, reproducible=reproducible)
     tried = host if resume == "changed" else None
     spec["first"] = first_number(study, spec, tried) if study is not None else 0
     proposer = host(spec["first"])
     with _open(study, space, spec, resume) as log:
-        past = fold(stored_history(study) if study is not None else (), spec, proposer)
+        history = stored_history(study) if study is not None else ()
+        reports = partial(stored_reports, study) if study is not None else tuple
+        past = fold(history, spec, proposer, reports)
         loop = Loop(
             limits,
             proposer.max_pending(1),
@@ -157,11 +159,21 @@ def search(
             backlog=past.pending,
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
+            judged=bool(proposer.rungs),
         )
-        job = Job(objective, space, objectives, seed, limits.timeout, data or {}, reproducible)
+        job = Job(
+            objective,
+            space,
+            objectives,
+            seed,
+            limits.timeout,
+            data or {},
+            reproducible,
+            proposer.rungs,
+        )
         where = Where(address, ray_options, concurrency)
         view = _View(progress, callbacks, type(strategy).__name__, trials, time_limit)
-        return _run(loop, proposer, job, log, where, view)
+        return _run(loop, proposer, job, log, where, view, past.reported)
 
 
 def retry(
@@ -253,6 +265,7 @@ def _run(
     log: StudyLog | MemoryLog,
     where: Where,
     view: _View,
+    reported: Mapping[int, Reports] | None = None,
 ) -> Study:
     """Search, and say how it ended."""
     study = Study(log, job.space)
@@ -277,7 +290,7 @@ def _run(
         else:
             output = log.folder / "run.log" if log.folder else None
             executor = stack.enter_context(open_executor(job, where, output))
-            driver = Driver(loop, host, executor, log, monitor)
+            driver = Driver(loop, host, executor, log, monitor, reported=reported)
             heard = stack.enter_context(listening(driver.stop, interrupt=executor.interruptible))
             try:
                 why = driver.run()

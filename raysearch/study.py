@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from .engine.records import Objectives
 from .errors import SpaceError, StudyNotFound, UsageError
 from .log import Reader
-from .log.rows import metrics_of
-from .log.schema import CONFIG, METRICS, TIME
+from .log.metrics import metrics_of
+from .log.reports import valid
+from .log.schema import CONFIG, METRICS, REPORTS, TIME, TRIALS, Table, make_schema
 from .space import Choice, Space
 from .space.names import nearest
 from .trial import COMPLETE, STATES, Floats, Ints
@@ -56,7 +57,9 @@ class Source(Protocol):
     def spec(self) -> Mapping[str, Any]:
         """What was searched: "space", "metric", "strategy", "seed", and more."""
 
-    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, names: Sequence[str] | None = None, table: Table = TRIALS
+    ) -> Iterator[pa.RecordBatch]:
         """All rows in the order told, of all or some columns."""
 
 
@@ -73,6 +76,8 @@ class FinishedTrial:
     started   when, in UTC; None if it never came to that
     worker    that ran it, "" if unknown
     error     what went wrong, None if nothing did
+    budget    how far it got; None: there was no budget
+    parent    number of the trial that it went on from; None: none
     """
 
     number: int
@@ -84,6 +89,8 @@ class FinishedTrial:
     started: datetime | None
     worker: str
     error: str | None
+    budget: float | None = None
+    parent: int | None = None
 
     def _repr_html_(self) -> str:
         pairs = {"state": self.state, **self.metrics, **self.config}
@@ -97,8 +104,16 @@ class _Index:
     number: Ints
     state: NDArray[np.uint8]
     loss: Floats
+    budget: Floats  # infinite where there was none
     row: Ints  # among all rows, those superseded by a retry included
     rows: int
+
+    @property
+    def furthest(self) -> NDArray[np.bool_]:
+        """Which trials got as far as any: only these can be compared."""
+        done = ~np.isnan(self.loss).any(axis=1)
+        most = np.max(self.budget[done], initial=-np.inf)
+        return np.asarray(done & (self.budget == most))
 
 
 class Study:
@@ -164,10 +179,23 @@ class Study:
         return table.select(names)
 
     @property
+    def reports(self) -> pa.Table:
+        """What generators have yielded: number, step, metrics, in the order in which it came.
+
+        Of a trial that was tried again, what a later attempt has said anew is left out.
+        """
+        found = list(self._source.batches(table=REPORTS))
+        schema = found[0].schema if found else make_schema({}, {}, REPORTS)
+        table = pa.Table.from_batches(found, schema)
+        columns = [table[name].to_numpy() for name in ("number", "attempt", "step")]
+        names = [n for n in table.column_names if n in ("number", "step") or n.startswith(METRICS)]
+        return table.filter(pa.array(valid(*columns))).select(names)
+
+    @property
     def pareto(self) -> pa.Table:
-        """The complete trials that no other one beats in every objective."""
+        """The complete trials, of the highest budget, that no other beats in every objective."""
         index = self._index
-        complete = np.flatnonzero(index.state == COMPLETE)
+        complete = np.flatnonzero((index.state == COMPLETE) & index.furthest)
         return self._take(index.row[complete[_front(index.loss[complete])]])
 
     def to_pandas(self) -> Any:
@@ -178,16 +206,17 @@ class Study:
 
     @property
     def best(self) -> FinishedTrial:
-        """The complete trial with the best metric, the lowest number if there are several.
+        """The trial with the best metric, the lowest number if there are several.
 
-        Raises UsageError with several objectives (see `pareto`), or without such a trial.
+        Where trials have budgets, those that got furthest are compared. Raises UsageError
+        with several objectives (see `pareto`), or without such a trial.
         """
         if len(self.objectives.names) > 1:
             raise UsageError(
                 f"study.best: there are several objectives, {list(self.objectives.names)}; "
                 "use study.pareto"
             )
-        loss = self._index.loss[:, 0]
+        loss = np.where(self._index.furthest, self._index.loss[:, 0], np.nan)
         if np.isnan(loss).all():
             raise UsageError(f"study.best: no trial is complete; {self._why_none()}")
         equal = np.flatnonzero(loss == np.nanmin(loss))
@@ -232,22 +261,29 @@ class Study:
     @cached_property
     def _index(self) -> _Index:
         columns = [METRICS + name for name in self.objectives.names]
-        numbers, states, losses = [], [], []
-        for batch in self._source.batches(["number", "state", *columns]):
+        numbers, states, losses, budgets = [], [], [], []
+        for batch in self._source.batches(["number", "state", "budget", *columns]):
             state = pc.index_in(batch.column("state"), _STATES).cast(pa.uint8()).to_numpy()
             metrics = {n: _as_numbers(values) for n, values in metrics_of(batch).items()}
             numbers.append(batch.column("number").to_numpy())
+            budgets.append(batch.column("budget").fill_null(np.inf).to_numpy())
             states.append(state)
             losses.append(self.objectives.losses(state, metrics))
         if not numbers:
             none = np.zeros(0, np.int64)
-            return _Index(none, none.astype(np.uint8), np.zeros((0, len(columns))), none, 0)
+            nothing = np.zeros((0, len(columns)))
+            return _Index(none, none.astype(np.uint8), nothing, np.zeros(0), none, 0)
         number = np.concatenate(numbers)
         rows = len(number)
         _, from_end = np.unique(number[::-1], return_index=True)
         row = np.sort(rows - 1 - from_end)  # of each number's last entry
         return _Index(
-            number[row], np.concatenate(states)[row], np.concatenate(losses)[row], row, rows
+            number[row],
+            np.concatenate(states)[row],
+            np.concatenate(losses)[row],
+            np.concatenate(budgets)[row],
+            row,
+            rows,
         )
 
     def _batches(self, names: Sequence[str] | None = None) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -303,6 +339,8 @@ class Study:
             started=row["started"],
             worker=row["worker"],
             error=row["error"],
+            budget=row["budget"],
+            parent=row["parent"],
         )
 
     def _value(self, name: str, stored: Any) -> Any:

@@ -81,12 +81,18 @@ class Trial:
     config  parameter name -> value, of the active parameters
     seed    of the trial, in [0, 2**32), drawn from the seed of the search and the number
     data    what was passed as ``search(data=...)``
+    budget  how far it is to be trained, in steps, or as a share of the data: what the
+            strategy's options say; None: in full
+    checkpoint  the state from which it goes on: what it has saved itself before its worker
+            was lost, or what the trial that it continues has saved; None: it begins anew
     """
 
     number: int
     config: Mapping[str, Any]
     seed: int
     data: Mapping[str, Any] = field(default_factory=dict)
+    budget: float | None = None
+    checkpoint: Mapping[str, Any] | None = None
 
     @cached_property
     def rng(self) -> np.random.Generator:

@@ -9,16 +9,33 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Protocol
 
 from ..errors import StudyStorage
-from .events import Ask, Asked, Cancel, Command, Finish, Slots, Stop, Submit, Tell, Told, Why
+from .events import (
+    Ask,
+    Asked,
+    Cancel,
+    Command,
+    Event,
+    Finish,
+    Judged,
+    Report,
+    Slots,
+    Stop,
+    Submit,
+    Tell,
+    Told,
+    Why,
+)
 from .executor import Executor
 from .loop import Loop
 from .proposer import Host
-from .records import Finished, Lost
+from .records import Checkpoint, Finished, Lost, Reported, Reports, Task, Trials
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_SECONDS = (1, 2, 4, 8, 15)  # waits for space on a full disk; nothing is begun meanwhile
@@ -31,13 +48,19 @@ def steady_clock() -> int:
 
 
 class Log(Protocol):
-    """Where finished trials go."""
+    """Where finished trials, reports and checkpoints go."""
 
     def admit(self, finished: Finished) -> Finished:
         """The trials as the log can hold them; called before they are told."""
 
     def append(self, finished: Sequence[Finished]) -> None:
         """Make the trials durable; they are when this returns."""
+
+    def record(self, reports: Sequence[Reports]) -> None:
+        """Likewise the reports, and what trials have saved meanwhile."""
+
+    def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
+        """Index -> the checkpoint that a trial can go on from, of those that have one."""
 
 
 Watcher = Callable[[Loop, Sequence[Finished]], bool]
@@ -51,6 +74,7 @@ class Driver:
     clock     ns since the epoch
     sleep     waits so many seconds, for space on a full disk
     patience  seconds to wait at most before time limits and wishes to stop are heard
+    reported  number -> what trials of the backlog had reported in an earlier session
     """
 
     def __init__(
@@ -63,6 +87,7 @@ class Driver:
         clock: Callable[[], int] = steady_clock,
         sleep: Callable[[float], None] = time.sleep,
         patience: float = 0.25,
+        reported: Mapping[int, Reports] | None = None,
     ) -> None:
         self.loop = loop
         self.proposer = proposer
@@ -72,8 +97,10 @@ class Driver:
         self.clock = clock
         self.sleep = sleep
         self.patience = patience
+        self._reported = dict(reported or {})
         self._wishes: list[Stop] = []
         self._unwritten: list[Finished] = []
+        self._reports: list[Reports] = []  # not written either
         self._unsubmitted: list[Submit] = []
 
     def stop(self, wish: Stop) -> None:
@@ -91,13 +118,17 @@ class Driver:
             if loop.over:
                 return loop.over.why
             events = [] if self._wishes else self.executor.poll(self._patience())
-            self._perform(
-                [
-                    command
-                    for event in [*events, *self._heard()]
-                    for command in loop.handle(event, self.clock())
-                ]
-            )
+            self._take([*events, *self._heard()])
+
+    def _take(self, events: Sequence[Event]) -> None:
+        """Handle events; what follows from a report is done before the next one is handled."""
+        commands: list[Command] = []
+        for event in events:
+            commands += self.loop.handle(event, self.clock())
+            if isinstance(event, Reported):
+                self._perform(commands)
+                commands = []
+        self._perform(commands)
 
     def _heard(self) -> list[Stop]:
         wishes, self._wishes = self._wishes, []
@@ -123,10 +154,20 @@ class Driver:
                     trials = self.proposer.ask(n)
                     asked = Asked(trials, self._max_pending())
                     self._perform(self.loop.handle(asked, self.clock()))
+                case Report(task, trials, reports):
+                    self._report(task, trials, reports)
                 case Cancel(task):
                     self.executor.cancel(task)
                 case Finish():
                     pass
+
+    def _report(self, task: int, trials: Trials, reports: Reports) -> None:
+        self._reports.append(reports)
+        self._judge(task, trials, reports)
+
+    def _judge(self, task: int, trials: Trials, reports: Reports) -> None:
+        if (at := self.proposer.report(trials, reports)) is not None:
+            self._perform(self.loop.handle(Judged(task, reports, at), self.clock()))
 
     def _max_pending(self) -> int:
         """As if there were a slot where there is none now, so that nothing depends on that."""
@@ -135,8 +176,11 @@ class Driver:
     def _commit(self) -> None:
         """Write, then act."""
         finished, self._unwritten = self._unwritten, []
+        reports, self._reports = self._reports, []
+        if reports:
+            self._write(partial(self.log.record, reports))
         if finished:
-            self._write(finished)
+            self._write(partial(self.log.append, finished))
         if self.watch(self.loop, finished) and not self.loop.draining:
             self.stop(Stop("drain"))
         submits, self._unsubmitted = self._unsubmitted, []
@@ -145,18 +189,26 @@ class Driver:
                 unbegun = Lost(submit.task.id, "cancelled", "the search was to end")
                 self._perform(self.loop.handle(unbegun, self.clock()))
             else:
-                self.executor.submit(submit.task)
+                self._submit(submit.task)
 
-    def _write(self, finished: Sequence[Finished]) -> None:
-        """Append to the log; on a full disk, wait for space for a while."""
+    def _submit(self, task: Task) -> None:
+        starts = self.log.starts(task.trials)
+        self.executor.submit(replace(task, starts=starts) if starts else task)
+        if self._reported:  # the last session may have ended before these were judged
+            for number in task.trials.number.tolist():
+                if (reports := self._reported.pop(number, None)) is not None:
+                    self._judge(task.id, task.trials, reports)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """Write to the log; on a full disk, wait for space for a while."""
         for seconds in _FULL_SECONDS:
             try:
-                return self.log.append(finished)
+                return write()
             except StudyStorage as error:
                 if error.errno not in _FULL:
                     raise
                 self.sleep(seconds)
-        self.log.append(finished)
+        write()
 
 
 def _merged(commands: Sequence[Command]) -> Sequence[Command]:

@@ -7,20 +7,22 @@ collected as they come, and checked and laid out for the whole batch.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from .. import rng
-from ..trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT, Trial
+from ..trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT, Floats, Trial
+from .checkpoint import unpack
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
 from .objective import Signature
-from .records import Job, Metrics, Results, Trials
+from .records import Checkpoint, Job, Metrics, Results, Trials
 from .surroundings import Surroundings
 from .watchdog import TimeUp, Watchdog
 
@@ -34,7 +36,7 @@ def evaluate(job: Job, signature: Signature, trials: Trials, kill: bool = False)
     """Run the trials.
 
     job        what they share
-    signature  of the objective, from `examine`
+    signature  of the objective, from `examine`, that is no generator (see `stream`)
     trials     to be run
     kill       whether the process may be ended if a trial hangs beyond its timeout
 
@@ -47,20 +49,15 @@ def evaluate(job: Job, signature: Signature, trials: Trials, kill: bool = False)
         seeds = rng.trial_seeds(job.seed, trials.number).tolist()
         run = _run_columns if signature.vectorized else _run_each
         batch = run(job, signature, trials, seeds, watchdog, surroundings)
-    for i, why in impossible(batch.metrics, job.objectives).items():
-        if batch.state[i] == COMPLETE:
-            batch.state[i], batch.errors[i] = INVALID, why
-    return Results(
-        np.array(batch.state, dtype=np.uint8),
-        batch.metrics,
-        batch.errors,
-        np.array(batch.began, dtype=np.int64) + epoch,
-        np.array(batch.took, dtype=np.float64) * 1e-9,
-        f"{socket.gethostname()}:{os.getpid()}",
-    )
+    return batch.results(job, epoch)
 
 
-class _Batch:
+def worker() -> str:
+    """The name of this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Outcomes:
     """What is known about k trials so far; times in ns by the monotonic clock."""
 
     def __init__(self, k: int) -> None:
@@ -70,6 +67,25 @@ class _Batch:
         self.began = [0] * k
         self.took = [0] * k
 
+    def fail(self, i: int, error: BaseException, timeout: float | None) -> None:
+        """Trial i has ended like this."""
+        self.state[i], self.errors[i] = _explain(error, timeout)
+
+    def results(self, job: Job, epoch: int, budget: Floats | None = None) -> Results:
+        """All of it, checked once more; `epoch` is the time at the monotonic clock's zero."""
+        for i, why in impossible(self.metrics, job.objectives).items():
+            if self.state[i] == COMPLETE:
+                self.state[i], self.errors[i] = INVALID, why
+        return Results(
+            np.array(self.state, dtype=np.uint8),
+            self.metrics,
+            self.errors,
+            np.array(self.began, dtype=np.int64) + epoch,
+            np.array(self.took, dtype=np.float64) * 1e-9,
+            worker(),
+            budget,
+        )
+
 
 def _run_each(
     job: Job,
@@ -78,14 +94,14 @@ def _run_each(
     seeds: list[int],
     watchdog: Watchdog,
     surroundings: Surroundings,
-) -> _Batch:
+) -> Outcomes:
     objective, objectives, timeout = job.objective, job.objectives, job.timeout
     clock = time.perf_counter_ns
-    batch = _Batch(len(trials))
+    batch = Outcomes(len(trials))
     began, took = batch.began, batch.took
     rows: list[Any] = []
     spent = _BRIEF  # so that the first trial has fresh surroundings
-    for i, arguments in enumerate(_arguments(job, signature, trials, seeds)):
+    for i, arguments in enumerate(arguments_of(job, signature, trials, seeds)):
         if spent >= _BRIEF or job.reproducible:
             surroundings.renew(seeds[i])
         start = clock()
@@ -99,34 +115,43 @@ def _run_each(
             raise
         except BaseException as error:
             watchdog.end()
-            batch.state[i], batch.errors[i] = _explain(error, timeout)
+            batch.fail(i, error, timeout)
             row = {}
         spent = clock() - start
         began[i], took[i] = start, spent
         if timeout is not None and spent > timeout * 1e9 and batch.state[i] != CRASHED:
             batch.state[i] = TIMEOUT
-            batch.errors.setdefault(i, _overdue(timeout))
+            batch.errors.setdefault(i, overdue(timeout))
             row = {}
         rows.append(row)
     batch.metrics = _table(rows, batch, job)
     return batch
 
 
-def _arguments(
-    job: Job, signature: Signature, trials: Trials, seeds: list[int]
+def arguments_of(
+    job: Job,
+    signature: Signature,
+    trials: Trials,
+    seeds: list[int],
+    starts: Mapping[int, Checkpoint] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """What each call of the objective gets; a new dict for each, which it may keep."""
     configs = trials.columns.configs()
     if not signature.takes_trial:
         return zip(configs)
+    budgets = [None if math.isnan(b) else b for b in trials.budgets.tolist()]
+    states = (starts or {}).get
     second = (
-        Trial(number, config, seed, job.data)
-        for number, config, seed in zip(trials.number.tolist(), configs, seeds, strict=True)
+        Trial(number, config, seed, job.data, budget, unpack(start.data) if start else None)
+        for i, (number, config, seed, budget) in enumerate(
+            zip(trials.number.tolist(), configs, seeds, budgets, strict=True)
+        )
+        for start in [states(i)]
     )
     return zip(configs, second, strict=True)
 
 
-def _table(rows: list[Any], batch: _Batch, job: Job) -> Metrics:
+def _table(rows: list[Any], batch: Outcomes, job: Job) -> Metrics:
     """Columns from rows, each a mapping of metrics or the bare value of the objective."""
     names = job.objectives.names
     kinds = set(map(type, rows))
@@ -138,7 +163,7 @@ def _table(rows: list[Any], batch: _Batch, job: Job) -> Metrics:
             try:
                 row = clean(row, job.objectives)
             except Invalid as error:
-                batch.state[i], batch.errors[i] = _explain(error, None)
+                batch.fail(i, error, None)
                 row = {}
         table.append(row)
     return columns_of(table)
@@ -151,10 +176,10 @@ def _run_columns(
     seeds: list[int],
     watchdog: Watchdog,
     surroundings: Surroundings,
-) -> _Batch:
+) -> Outcomes:
     """Call a vectorized objective once; the trials share its time, and its fate."""
     k = len(trials)
-    batch = _Batch(k)
+    batch = Outcomes(k)
     limit = None if job.timeout is None else job.timeout * k
     surroundings.renew(seeds[0])
     start = time.perf_counter_ns()
@@ -172,7 +197,7 @@ def _run_columns(
         state, why = _explain(error, limit)
     spent = time.perf_counter_ns() - start
     if limit is not None and spent > limit * 1e9 and state != CRASHED:
-        state, why = TIMEOUT, why or _overdue(limit)
+        state, why = TIMEOUT, why or overdue(limit)
         batch.metrics = {}
     batch.state = [state] * k
     batch.errors = {} if state == COMPLETE else dict.fromkeys(range(k), why)
@@ -184,7 +209,8 @@ def _run_columns(
 # --- what went wrong, for people ------------------------------------------------------------
 
 
-def _overdue(timeout: float) -> str:
+def overdue(timeout: float) -> str:
+    """What is said of a trial that has run too long."""
     return f"ran longer than its timeout of {timeout:g} s"
 
 
@@ -193,7 +219,7 @@ def _explain(error: BaseException, timeout: float | None) -> tuple[int, str]:
     if isinstance(error, Invalid):
         return INVALID, f"the objective's result: {error}"
     if isinstance(error, TimeUp) and timeout is not None:
-        return TIMEOUT, _tidy(f"{_overdue(timeout)}; it was here:\n{_frames(error)}")
+        return TIMEOUT, _tidy(f"{overdue(timeout)}; it was here:\n{_frames(error)}")
     if isinstance(error, SystemExit):
         return CRASHED, _tidy(f"sys.exit({error.code!r:.80})\n{_frames(error)}")
     try:

@@ -1,6 +1,6 @@
 """What the loop hears, and what it commands.
 
-The executor's own events, `Done` and `Lost`, are in `raysearch.engine.records`.
+The executor's own events, `Done`, `Lost` and `Reported`, are in `raysearch.engine.records`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .records import Done, Finished, Lost, Task, Trials
+from .records import Done, Finished, Lost, Reported, Reports, Task, Trials
 
 # --- events -------------------------------------------------------------------------------
 
@@ -29,6 +29,15 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """The strategy wants a trial, alone in its task, stopped where report number `at` stood."""
+
+    task: int
+    reports: Reports
+    at: int
+
+
+@dataclass(frozen=True)
 class Slots:
     """How many tasks can run at once from now on."""
 
@@ -42,7 +51,7 @@ class Stop:
     how: Literal["drain", "cancel"]
 
 
-Event = Done | Lost | Asked | Told | Slots | Stop
+Event = Done | Lost | Reported | Asked | Told | Judged | Slots | Stop
 
 # --- commands -----------------------------------------------------------------------------
 
@@ -62,6 +71,15 @@ class Tell:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Keep these reports, and show them to the strategy, before anything else is handled."""
+
+    task: int
+    trials: Trials
+    reports: Reports
+
+
+@dataclass(frozen=True)
 class Submit:
     """Have the executor run a task."""
 
@@ -70,7 +88,7 @@ class Submit:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Have the executor end a task by force."""
+    """Have the executor end a task: asked first, then by force."""
 
     task: int
 
@@ -89,4 +107,4 @@ class Finish:
     why: Why
 
 
-Command = Ask | Tell | Submit | Cancel | Finish
+Command = Ask | Tell | Report | Submit | Cancel | Finish

@@ -11,8 +11,9 @@ from .records import ExecutorEvent, Task
 class Executor(Protocol):
     """Runs tasks and says what became of them. It holds no opinion about retries.
 
-    For every task submitted exactly one event comes out of `poll`, sooner or later,
-    whatever happens to it. Nothing raises because of what a trial does.
+    For every task submitted exactly one `Done` or `Lost` comes out of `poll`, sooner or
+    later, whatever happens to it; before it, any number of `Reported` if the objective is a
+    generator. Nothing raises because of what a trial does.
 
     interruptible  whether trials run in this thread, so that KeyboardInterrupt ends them
     """
@@ -26,7 +27,10 @@ class Executor(Protocol):
         """Start the task as soon as a slot is free. Returns at once."""
 
     def cancel(self, task: int) -> None:
-        """End the task by force if it still runs; its event (Lost, or Done) still comes."""
+        """End the task if it still runs: the trial is asked first, and forced after a moment.
+
+        Its event (Lost, or Done) still comes, and its slot is taken until then.
+        """
 
     def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
         """What has happened, all of it; waits up to `timeout` seconds for something."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from .evaluate import evaluate
 from .objective import examine
-from .records import Done, ExecutorEvent, Job, Lost, Task
+from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task
+from .stream import stream
 
 
 class Inline:
-    """An executor with one slot: `poll` runs the oldest task to its end.
+    """An executor with one slot: `poll` runs the oldest task to its end, or its next report.
 
     A breakpoint in the objective works, and Ctrl-C gets through. What ends the process
     ends the search; a trial that hangs is interrupted at its timeout only if it runs
@@ -30,6 +31,7 @@ class Inline:
         self._job = replace(job, data={name: _frozen(v) for name, v in job.data.items()})
         self._tasks: deque[Task] = deque()
         self._cancelled: list[ExecutorEvent] = []
+        self._stream: Iterator[Reports | Results] | None = None  # of the oldest task, begun
 
     def slots(self) -> int:
         """One."""
@@ -40,8 +42,12 @@ class Inline:
         self._tasks.append(task)
 
     def cancel(self, task: int) -> None:
-        """Take the task out of the queue."""
-        if any(waiting.id == task for waiting in self._tasks):
+        """Take the task out of the queue, or end its generator between two steps."""
+        if self._stream is not None and self._tasks[0].id == task:
+            self._tasks.popleft()
+            self._end()
+            self._cancelled.append(Lost(task, "cancelled", "between two steps"))
+        elif any(waiting.id == task for waiting in self._tasks):
             self._tasks = deque(waiting for waiting in self._tasks if waiting.id != task)
             self._cancelled.append(Lost(task, "cancelled", "before it began"))
 
@@ -54,13 +60,26 @@ class Inline:
             time.sleep(timeout)
             return []
         task = self._tasks[0]
-        results = evaluate(self._job, self._signature, task.trials)
+        if not self._signature.reports:
+            results: Reports | Results = evaluate(self._job, self._signature, task.trials)
+        else:
+            self._stream = self._stream or stream(self._job, self._signature, task)
+            results = next(self._stream)
+        if isinstance(results, Reports):
+            return [Reported(task.id, results)]
         self._tasks.popleft()  # only now: Ctrl-C leaves it in the queue
+        self._end()
         return [Done(task.id, results)]
 
     def close(self) -> None:
         """Forget what waits."""
         self._tasks.clear()
+        self._end()
+
+    def _end(self) -> None:
+        running, self._stream = self._stream, None
+        if isinstance(running, Generator):
+            running.close()
 
 
 def _frozen(value: Any) -> Any:

@@ -4,7 +4,9 @@ Events go in, commands come out. The loop does no input or output, reads no cloc
 starts no thread, so every race is a unit test and the same code runs in virtual time.
 Whoever drives it (`raysearch.engine.driver`) carries out the commands in their order.
 
-How a trial goes: Ask -> Asked -> Submit -> Done -> Tell. A task that is Lost
+How a trial goes: Ask -> Asked -> Submit -> Done -> Tell. While it runs it may have
+Reported; the strategy sees that as a Report, and may have it stopped (Judged), which ends
+it with what it has reported, whatever it still returns. A task that is Lost
 takes all its trials with it. One that held several is split, so that the trial which
 killed the worker ends up alone and its neighbours survive; one that is lost alone is
 tried again as often as `retries` allows.
@@ -32,6 +34,8 @@ from .events import (
     Command,
     Event,
     Finish,
+    Judged,
+    Report,
     Slots,
     Stop,
     Submit,
@@ -40,9 +44,9 @@ from .events import (
     Why,
 )
 from .order import InOrder
-from .records import Done, Finished, Lost, Results, Task
+from .records import Done, Finished, Lost, Reported, Results, Task
 from .watchdog import GRACE
-from .work import Queue, Work, lost, results_of
+from .work import Queue, Work, lost, results_of, stopped
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ _MAX_BATCH = 32_768
 _GROWTH = 8  # at most, from one batch to the next
 _PREFETCH_SECONDS = 5.0  # shorter tasks are queued before their slot is free
 _NODE_LOSSES = 10  # more lost machines than this are put down to the trial itself
+_REPORTS = 20_000  # a second, of all trials together; more are left out where they are made
 _OVERDUE_SECONDS = 60.0  # beyond its timeout, a task's worker is given up: frozen, cut off
 
 
@@ -84,6 +89,7 @@ class Loop:
     in_order     whether results are told in the order asked, while there is one slot or
                  the search has a window
     window       points pending in a reproducible search; None: as the strategy can bear
+    judged       whether the strategy judges trials that run, so that each has a task of its own
     """
 
     def __init__(
@@ -96,19 +102,23 @@ class Loop:
         backlog: Sequence[Work] = (),
         in_order: bool = False,
         window: int | None = None,
+        judged: bool = False,
     ) -> None:
         self.limits = limits
         self.finished = finished
         self.completed = completed
         self.failed = 0  # in this session
+        self.reported = 0  # reports, in this session
         self.pending = sum(map(len, backlog))  # points asked and not yet told
         self.slots = 0
         self.draining = False  # nothing new is begun
         self.running: dict[int, Work] = {}  # by task, in the order submitted
+        self.ending: set[int] = set()  # tasks whose trials are over, and that hold a slot still
         self.over: Finish | None = None
         self.trial_seconds = math.nan  # of one trial, with all that belongs to it
         self._max_pending = max_pending
         self._window = window
+        self._most = 1 if judged else _MAX_BATCH
         self._ready = Queue(backlog)
         self._order: InOrder | None = None
         if in_order:
@@ -126,11 +136,21 @@ class Loop:
             return []
         match event:
             case Done(task, results):
+                self.ending.discard(task)
                 if work := self.running.pop(task, None):  # else a late copy, to be ignored
                     self._measure(results)
                     return self._finish(results_of(work, results, now))
             case Lost():
+                self.ending.discard(event.task)
                 return self._lose(event, now)
+            case Reported(task, reports):
+                if task in self.running:
+                    self.reported += len(reports)
+                    return [Report(task, self.running[task].trials, reports)]
+            case Judged(task, reports, at):
+                if work := self.running.pop(task, None):
+                    self.ending.add(task)
+                    return [Cancel(task), *self._finish(stopped(work, reports, at, now))]
             case Asked(trials, max_pending):
                 self._max_pending = max_pending
                 self._exhausted = len(trials) < self._asking
@@ -203,7 +223,7 @@ class Loop:
         old = self.trial_seconds
         self.trial_seconds = 0.5 * (old + latest) if old > latest else latest
         fitting = int(_TASK_SECONDS / self.trial_seconds)
-        self._batch = max(1, min(fitting, self._batch * _GROWTH, _MAX_BATCH))
+        self._batch = max(1, min(fitting, self._batch * _GROWTH, self._most))
 
     def _finish(self, finished: Finished) -> list[Command]:
         """Tell, or have `plan` tell when the turn of each has come."""
@@ -274,6 +294,16 @@ class Loop:
         """Trials that run, or whose results wait to be told."""
         return self.pending - len(self._ready)
 
+    @property
+    def _held(self) -> int:
+        """Tasks that have a slot, or are queued for one."""
+        return len(self.running) + len(self.ending)
+
+    @property
+    def _pace(self) -> float:
+        """Seconds between two reports of a trial, so that all slots together bear them."""
+        return max(self.slots, 1) / _REPORTS
+
     def _room(self) -> int:
         return self._max_pending if self._window is None else self._window
 
@@ -298,7 +328,7 @@ class Loop:
 
     def _submit(self, now: int) -> list[Command]:
         out: list[Command] = []
-        while self._ready and not self.draining and len(self.running) < self._capacity():
+        while self._ready and not self.draining and self._held < self._capacity():
             size = self._size()
             if self.limits.trials is not None:  # the backlog may hold more than is wanted
                 size = min(size, self.limits.trials - self.finished - self._begun)
@@ -307,7 +337,7 @@ class Loop:
             work = self._ready.take(size).begun(now)
             self._tasks += 1
             self.running[self._tasks] = work
-            out.append(Submit(Task(self._tasks, work.trials)))
+            out.append(Submit(Task(self._tasks, work.trials, work.attempts, pace=self._pace)))
         return out
 
     def _wanted(self) -> int:
@@ -323,7 +353,7 @@ class Loop:
             most = max(self.limits.max_failures, self.slots)
             room = min(room, most - self.failed - self.pending)
         if self._order is None:  # else keep the window full, however fast the trials are
-            free = self._capacity() - len(self.running)
+            free = self._capacity() - self._held
             room = min(room, free * self._size() - len(self._ready))
         return max(0, room)
 

@@ -20,10 +20,12 @@ class Signature:
 
     vectorized   with columns of many configurations at once
     takes_trial  with the `Trial` as second argument
+    reports      it is a generator: it yields metrics as it goes on
     """
 
     vectorized: bool = False
     takes_trial: bool = False
+    reports: bool = False
 
 
 def vectorized(function: F) -> F:
@@ -44,7 +46,7 @@ def examine(objective: Callable[..., Any]) -> Signature:
     """How to call the objective; ObjectiveError says why it cannot be called.
 
     >>> examine(lambda config, trial: trial.rng.random())
-    Signature(vectorized=False, takes_trial=True)
+    Signature(vectorized=False, takes_trial=True, reports=False)
     """
     if inspect.isclass(objective):
         raise ObjectiveError(
@@ -62,7 +64,13 @@ def examine(objective: Callable[..., Any]) -> Signature:
         raise ObjectiveError(
             f"objective: a vectorized function takes (columns) only, found {_describe(objective)}"
         )
-    return Signature(many, takes_trial)
+    reports = any(map(inspect.isgeneratorfunction, (objective, type(objective).__call__)))
+    if many and reports:
+        raise ObjectiveError(
+            f"objective: a vectorized function returns arrays, found the generator function "
+            f"{_describe(objective)}; leave out @vectorized"
+        )
+    return Signature(many, takes_trial, reports)
 
 
 def _refuse_unfinished(objective: Callable[..., Any]) -> None:
@@ -70,8 +78,7 @@ def _refuse_unfinished(objective: Callable[..., Any]) -> None:
     functions = (objective, type(objective).__call__)
     for is_kind, kind, advice in (
         (inspect.iscoroutinefunction, "async function", "use def; asyncio.run() may be inside"),
-        (inspect.isasyncgenfunction, "async generator", "use def, and return the last metrics"),
-        (inspect.isgeneratorfunction, "generator function", "return the last metrics, no yield"),
+        (inspect.isasyncgenfunction, "async generator", "use def and yield, without async"),
     ):
         if any(is_kind(function) for function in functions):
             raise ObjectiveError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -10,12 +11,15 @@ import numpy as np
 from .. import rng
 from ..errors import StudyMismatch
 from ..space import Columns, Space
-from ..strategies.base import ANY_NUMBER, AnyStrategy
-from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
-from .records import RETRIED, Finished, Objectives, Trials
+from ..strategies.base import ANY_NUMBER, AnyStrategy, State
+from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
+from .records import RETRIED, Finished, Objectives, Reports, Trials
 from .work import Work
 
 _SAME = 1e-9  # in the unit cube: machines differ in the last bits of logarithms
+
+#: number of a trial -> (rung, (m,) losses there) of each rung that it has reported
+Curves = Mapping[int, Sequence[tuple[int, Floats]]]
 
 
 class Host(Protocol):
@@ -29,6 +33,9 @@ class Host(Protocol):
 
     def tell(self, finished: Finished) -> Finished:
         """Take in results; returns them with `after` as it is to be logged."""
+
+    def report(self, trials: Trials, reports: Reports) -> int | None:
+        """Take in how trials stand; the index of the report at which they are to be stopped."""
 
 
 class Nobody:
@@ -49,26 +56,57 @@ class Nobody:
         """Mark them as told before."""
         return replace(finished, after=np.full(len(finished), RETRIED))
 
+    def report(self, trials: Trials, reports: Reports) -> int | None:
+        """Stops nothing."""
+        return None
+
+
+@dataclass
+class _Pending:
+    """What is known of a point that was asked and not told yet.
+
+    budget  that it was asked with; NaN: none
+    parent  that it was asked with, by the strategy's numbers
+    curve   (r, m) its losses at the rungs, as far as they are known
+    judge   the state that judges it, in a reproducible search
+    """
+
+    budget: float
+    parent: int
+    curve: Floats | None
+    judge: State | None
+
 
 class Proposer:
     """Hosts a strategy and its state.
 
-    strategy    whose state it is
-    space       that is searched
-    objectives  that turn metrics into losses
-    seed        of the search
-    first       number in the study of the strategy's first trial; where others have been
-                before, its draws are not theirs
+    strategy      whose state it is
+    space         that is searched
+    objectives    that turn metrics into losses
+    seed          of the search
+    first         number in the study of the strategy's first trial; where others have been
+                  before, its draws are not theirs
+    reproducible  judge a trial by what had been told when it was asked, and nothing later
     """
 
     def __init__(
-        self, strategy: AnyStrategy, space: Space, objectives: Objectives, seed: int, first: int = 0
+        self,
+        strategy: AnyStrategy,
+        space: Space,
+        objectives: Objectives,
+        seed: int,
+        first: int = 0,
+        *,
+        reproducible: bool = False,
     ) -> None:
         self.strategy = strategy
         self.space = space
         self.objectives = objectives
         self.first = first
+        self.rungs = strategy.rungs()
         self.state = strategy.init(space, rng.derived(seed, first) if first else seed)
+        self._reproducible = reproducible
+        self._pending: dict[int, _Pending] = {}  # only where there are budgets or rungs
 
     @property
     def asked(self) -> int:
@@ -82,7 +120,64 @@ class Proposer:
     def ask(self, n: int) -> Trials:
         """At most n trials, with their numbers in the study."""
         self.state, batch = self.strategy.ask(self.state, n)
-        return Trials(batch.number + self.first, self.space.decode(batch.x))
+        if self.rungs or batch.budget is not None:
+            self._remember(batch)
+        parent = batch.parent
+        return Trials(
+            batch.number + self.first,
+            self.space.decode(batch.x),
+            batch.budget,
+            None if parent is None else np.where(parent == ROOT, ROOT, parent + self.first),
+        )
+
+    def _remember(self, batch: Batch) -> None:
+        r, m = len(self.rungs), len(self.objectives.names)
+        budgets = np.full(len(batch), np.nan) if batch.budget is None else batch.budget
+        parents = np.full(len(batch), ROOT) if batch.parent is None else batch.parent
+        judge = self.state if self._reproducible and r else None
+        for number, budget, parent in zip(
+            batch.number.tolist(), budgets.tolist(), parents.tolist(), strict=True
+        ):
+            curve = np.full((r, m), np.nan) if r else None
+            self._pending[number] = _Pending(budget, parent, curve, judge)
+
+    # --- trials that run ------------------------------------------------------------------
+
+    def report(self, trials: Trials, reports: Reports) -> int | None:
+        """Show the strategy each rung that was reached; where it says stop, that report's index.
+
+        trials  of the task; with a strategy that judges, there is one
+        """
+        at_rungs = np.flatnonzero(reports.rung >= 0).tolist() if self.rungs else []
+        if not at_rungs:
+            return None
+        loss = self.losses(reports)
+        for i in at_rungs:
+            number, rung = int(reports.number[i]) - self.first, int(reports.rung[i])
+            pending = self._pending.get(number)
+            if pending is None or np.isnan(loss[i]).any():
+                continue
+            self.note(number, rung, loss[i])
+            batch = self._batch(trials.take(reports.row[i : i + 1]), np.array([number]))
+            judge = self.state if pending.judge is None else pending.judge
+            state, stop = self.strategy.report(judge, batch, np.array([rung]), loss[i : i + 1])
+            if pending.judge is None:
+                self.state = state
+            if stop[0]:
+                return i
+        return None
+
+    def losses(self, reports: Reports) -> Floats:
+        """(r, m) what the reports say."""
+        metrics = {n: v for n, v in reports.metrics.items() if n in self.objectives.names}
+        return self.objectives.losses(np.zeros(len(reports), dtype=np.uint8), metrics)
+
+    def note(self, number: int, rung: int, loss: Floats) -> None:
+        """A point that is pending has come to a rung."""
+        if (pending := self._pending.get(number)) is not None and pending.curve is not None:
+            pending.curve[rung] = loss
+
+    # --- results --------------------------------------------------------------------------
 
     def tell(self, finished: Finished) -> Finished:
         """Take in results, as they come."""
@@ -91,16 +186,37 @@ class Proposer:
 
     def tell_own(self, finished: Finished) -> None:
         """Take in results of trials that this strategy has proposed."""
-        self._tell(finished, finished.number - self.first)
+        number = finished.number - self.first
+        batch = self._batch(finished.trials, number)
+        curve = None
+        if self.rungs:
+            shape = (len(self.rungs), len(self.objectives.names))
+            found = [self._pending.get(n) for n in number.tolist()]
+            nothing = np.full(shape, np.nan)
+            curve = np.array([nothing if p is None else p.curve for p in found]).reshape(-1, *shape)
+        for n in number.tolist() if self._pending else ():
+            self._pending.pop(n, None)
+        self._tell(finished, batch, curve)
 
     def tell_foreign(self, finished: Finished) -> None:
         """Take in results of trials that this strategy did not propose."""
-        self._tell(finished, np.full(len(finished), FOREIGN))
+        x = self.space.encode(finished.columns)
+        self._tell(finished, Batch(x, np.full(len(finished), FOREIGN)), None)
 
-    def _tell(self, finished: Finished, number: Ints) -> None:
-        batch = Batch(self.space.encode(finished.columns), number)
-        outcome = Outcome(self.objectives.losses(finished.state, finished.metrics))
-        self.state = self.strategy.tell(self.state, batch, outcome)
+    def _batch(self, trials: Trials, number: Ints) -> Batch:
+        """The points of trials, as they were asked."""
+        x = self.space.encode(trials.columns)
+        found = [self._pending.get(n) for n in number.tolist()] if self._pending else []
+        if not any(found):
+            return Batch(x, number)
+        budget = np.array([np.nan if p is None else p.budget for p in found])
+        parent = np.array([ROOT if p is None else p.parent for p in found], dtype=np.int64)
+        return Batch(x, number, None if np.isnan(budget).all() else budget, parent)
+
+    def _tell(self, finished: Finished, batch: Batch, curve: Floats | None) -> None:
+        loss = self.objectives.losses(finished.state, finished.metrics)
+        budget = None if np.isnan(finished.budget).all() else finished.budget
+        self.state = self.strategy.tell(self.state, batch, Outcome(loss, budget, curve))
 
 
 class Replay:
@@ -111,10 +227,12 @@ class Replay:
 
     def __init__(self, proposer: Proposer) -> None:
         self._proposer = proposer
-        self._pending: dict[int, tuple[Columns, int]] = {}
+        self._pending: dict[int, tuple[Trials, int]] = {}
 
-    def take(self, finished: Finished) -> None:
+    def take(self, finished: Finished, curves: Curves | None = None) -> None:
         """Go through these, which come next in the log.
+
+        curves  number in the study -> (rungs, losses (r, m)) that were reported
 
         Raises StudyMismatch if the strategy no longer proposes what it once did.
         """
@@ -129,19 +247,28 @@ class Replay:
             if after > proposer.asked:
                 asked = proposer.ask(after - proposer.asked)
                 numbers = enumerate(asked.number.tolist())
-                self._pending |= {number: (asked.columns, i) for i, number in numbers}
+                self._pending |= {number: (asked, i) for i, number in numbers}
             self._check(part, [self._pending.pop(n, None) for n in part.number.tolist()])
+            for n in part.number.tolist() if curves else ():
+                self._note(n, curves)
             proposer.tell_own(part)
 
-    def pending(self) -> list[Work]:
-        """What the strategy knows as asked, and the log does not have."""
+    def _note(self, number: int, curves: Curves | None) -> None:
+        for rung, loss in (curves or {}).get(number, ()):
+            self._proposer.note(number - self._proposer.first, rung, loss)
+
+    def pending(self, attempts: Mapping[int, int] | None = None) -> list[Work]:
+        """What the strategy knows as asked, and the log does not have.
+
+        attempts  number -> how often it was begun, as far as is known
+        """
         if not self._pending:
             return []
-        columns = Columns.concat([c.take(slice(i, i + 1)) for c, i in self._pending.values()])
-        numbers = np.array(list(self._pending), dtype=np.int64)
-        return [Work.new(Trials(numbers, columns), asked=0)]
+        trials = Trials.concat([t.take(slice(i, i + 1)) for t, i in self._pending.values()])
+        begun = np.array([(attempts or {}).get(n, 0) for n in self._pending], dtype=np.int64)
+        return [Work.new(trials, asked=0, attempts=begun)]
 
-    def _check(self, told: Finished, proposed: list[tuple[Columns, int] | None]) -> None:
+    def _check(self, told: Finished, proposed: list[tuple[Trials, int] | None]) -> None:
         """Refuse trials that are not what was proposed."""
         told_at = self._proposer.space.encode(told.columns)
         asked_at = self._points(proposed)
@@ -154,15 +281,15 @@ class Replay:
                 'go on with resume="changed" (--allow-change), or start a new study'
             )
 
-    def _points(self, proposed: list[tuple[Columns, int] | None]) -> Floats:
+    def _points(self, proposed: list[tuple[Trials, int] | None]) -> Floats:
         """(k, d) where the proposed trials lie; NaN for those that were not proposed."""
         space = self._proposer.space
         x = np.full((len(proposed), space.dim), np.nan)
         places: dict[int, tuple[Columns, list[int], list[int]]] = {}
         for row, found in enumerate(proposed):
             if found is not None:
-                columns, i = found
-                _, rows, indices = places.setdefault(id(columns), (columns, [], []))
+                trials, i = found
+                _, rows, indices = places.setdefault(id(trials), (trials.columns, [], []))
                 rows.append(row)
                 indices.append(i)
         for columns, rows, indices in places.values():

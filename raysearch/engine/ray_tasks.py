@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -20,17 +20,19 @@ from ray import exceptions as lost
 
 from ..errors import ClusterError, ObjectiveError, UsageError
 from ..space import Columns, Space
-from ..trial import Ints
+from ..trial import Floats, Ints
 from .evaluate import evaluate
 from .objective import Signature, examine
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
-from .records import Done, ExecutorEvent, Job, Lost, Results, Task, Trials
+from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task, Trials
+from .stream import stream
 
 Arrays = Mapping[str, NDArray[Any]]
 
 _OURS = ("max_retries", "num_returns", "retry_exceptions")  # options that are not the user's
 _REFRESH_SECONDS = 1.0
+_GRACE = 0.5  # seconds that a task has to end once it is asked to
 _CRASHED = (
     "its worker died: by a signal, a segmentation fault, os._exit, or because it hung beyond "
     "its timeout; what it wrote last is in the study's run.log"
@@ -52,11 +54,25 @@ def _open(job: ray.ObjectRef[Any]) -> tuple[Job, Signature]:
     return _opened[key]
 
 
-def _run(box: list[ray.ObjectRef[Any]], numbers: Ints, values: Arrays, active: Arrays) -> Results:
+def _run(
+    box: list[ray.ObjectRef[Any]],
+    numbers: Ints,
+    values: Arrays,
+    active: Arrays,
+    budget: Floats | None,
+) -> Results:
     """The Ray task. The reference is boxed, so that Ray does not fetch the job each time."""
     job, signature = _open(box[0])
     columns = Columns(job.space.parameters, values, active, len(numbers))
-    return evaluate(job, signature, Trials(numbers, columns), kill=True)
+    return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
+
+
+def _stream(box: list[ray.ObjectRef[Any]], task: Task) -> Iterator[Reports | Results]:
+    """The Ray task of a generator: yields Reports, and at the end Results."""
+    job, signature = _open(box[0])
+    columns = replace(task.trials.columns, parameters=job.space.parameters)
+    trials = replace(task.trials, columns=columns)
+    yield from stream(job, signature, replace(task, trials=trials), kill=True)
 
 
 # --- in the driver ----------------------------------------------------------------------------
@@ -95,13 +111,14 @@ class RayTasks:
         check_sendable(job.objective, ray_options or {})
         warn_if_large(job.objective)
         self._concurrency = math.inf if concurrency is None else concurrency
-        self._remote = _remote(ray_options or {})
+        self._streams = examine(job.objective).reports
+        self._remote = _remote(ray_options or {}, self._streams)
         self._request = _request(ray_options or {})
         self._slots, self._counted = 0, -math.inf
         self._box = [_put(job)]
-        self._tasks: dict[ray.ObjectRef[Any], int] = {}
+        self._tasks: dict[Any, int] = {}  # by reference, or generator of references
         self._waiting: deque[Task] = deque()  # Ray would run them beside the others
-        self._cancelled: set[int] = set()
+        self._cancelled: dict[int, float] = {}  # and when each is to be forced
         self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
         if not self.slots():
             raise ClusterError(_too_large(self._request))
@@ -122,24 +139,40 @@ class RayTasks:
     def _send(self) -> None:
         while self._waiting and len(self._tasks) < self._concurrency:
             task = self._waiting.popleft()
-            columns = task.trials.columns
-            ref = self._remote.remote(
-                self._box, task.trials.number, columns.numbers, columns.active
-            )
-            self._tasks[ref] = task.id
+            trials, columns = task.trials, task.trials.columns
+            if self._streams:
+                bare = replace(columns, parameters={})  # the worker has them
+                what: Any = [replace(task, trials=replace(trials, columns=bare))]
+            else:
+                what = trials.number, columns.numbers, columns.active, trials.budget
+            self._tasks[self._remote.remote(self._box, *what)] = task.id
 
     def cancel(self, task: int) -> None:
-        """End its worker."""
+        """Raise KeyboardInterrupt in it; after a moment, end its worker."""
         if any(waiting.id == task for waiting in self._waiting):
             self._waiting = deque(waiting for waiting in self._waiting if waiting.id != task)
             self._events.append(Lost(task, "cancelled", "before it began"))
         for ref, number in self._tasks.items():
-            if number == task:
-                self._cancelled.add(task)
-                ray.cancel(ref, force=True)
+            if number == task and task not in self._cancelled:
+                self._cancelled[task] = time.monotonic() + _GRACE
+                ray.cancel(ref, force=False)
+
+    def _force(self) -> float:
+        """End what has not listened; seconds until that is to be done again."""
+        now, left = time.monotonic(), math.inf
+        for task, deadline in list(self._cancelled.items()):
+            if deadline <= now:
+                self._cancelled[task] = math.inf
+                for ref in [ref for ref, number in self._tasks.items() if number == task]:
+                    ray.cancel(ref, force=True)
+            else:
+                left = min(left, deadline - now)
+        return left
 
     def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
-        """All tasks that are over; waits for one."""
+        """All tasks that are over, and all reports; waits for one."""
+        if self._cancelled:
+            timeout = min(timeout, self._force())
         if self._events:
             events, self._events = self._events, []
             return events
@@ -150,30 +183,45 @@ class RayTasks:
         ready, _ = ray.wait(pending, num_returns=1, timeout=timeout)
         if ready:
             ready, _ = ray.wait(pending, num_returns=len(pending), timeout=0)
-        events = [self._event(ref) for ref in ready]
+        events = [event for ref in ready for event in self._hear(ref)]
         self._send()
         return events
 
     def close(self) -> None:
         """End what runs, and let go of the job and its data."""
+        self._waiting.clear()
+        for ref in self._tasks:
+            ray.cancel(ref, force=False)
+        if self._tasks:
+            ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_GRACE)
         for ref in self._tasks:
             ray.cancel(ref, force=True)
-        self._waiting.clear()
         self._tasks.clear()
         self._box.clear()
 
-    def _event(self, ref: ray.ObjectRef[Any]) -> ExecutorEvent:
-        task = self._tasks.pop(ref)
-        try:
-            results: Results = ray.get(ref)
-        except Exception as error:
+    def _hear(self, ref: Any) -> Iterator[ExecutorEvent]:
+        """What a reference, or all that is there of a generator of such, brings."""
+        task = self._tasks[ref]
+        while True:
+            try:
+                found = ray.get(next(ref) if self._streams else ref)
+            except StopIteration:
+                event: ExecutorEvent = Lost(task, "node", "it has ended without results")
+                break
+            except Exception as error:
+                event = _lost(task, error)
+                break
+            if isinstance(found, Results):
+                event = Done(task, found)
+                break
             if task not in self._cancelled:
-                return _lost(task, error)
-        else:
-            if task not in self._cancelled:
-                return Done(task, results)
-        self._cancelled.remove(task)  # what it still returns may be due to its violent end
-        return Lost(task, "cancelled", "on request")
+                yield Reported(task, found)
+            if not ref.next_ready():
+                return
+        del self._tasks[ref]
+        if self._cancelled.pop(task, None) is not None:
+            event = Lost(task, "cancelled", "on request")  # what it returns may be due to that
+        yield event
 
 
 def _lost(task: int, error: Exception) -> Lost:
@@ -195,8 +243,8 @@ def _lost(task: int, error: Exception) -> Lost:
 # --- what a task needs ------------------------------------------------------------------------
 
 
-def _remote(options: Mapping[str, Any]) -> Any:
-    """The remote function.
+def _remote(options: Mapping[str, Any], streams: bool = False) -> Any:
+    """The remote function, of a generator or not.
 
     Options go through `.options`: num_gpus in the decorator means a new process each task.
     """
@@ -204,8 +252,10 @@ def _remote(options: Mapping[str, Any]) -> Any:
     if ours:
         raise UsageError(f"ray_options: {ours[0]} is raysearch's own; leave it out")
     fixed: dict[str, Any] = {"max_retries": 0, "enable_task_events": False}
+    if streams:
+        fixed["num_returns"] = "streaming"
     try:
-        return ray.remote(_run).options(**{**fixed, **options})
+        return ray.remote(_stream if streams else _run).options(**{**fixed, **options})
     except (ValueError, TypeError) as error:
         raise UsageError(f"ray_options: {error}") from error
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..space import Columns, Space
-from ..trial import Floats, Ints, has_result
+from ..trial import ROOT, Floats, Ints, has_result
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
@@ -68,6 +68,7 @@ class Job:
     timeout    seconds that one trial may take, or None
     data       what was passed as ``search(data=...)``
     reproducible  whether every trial gets fresh global random generators, however short
+    rungs      budgets at which the strategy judges trials that run, ascending
     """
 
     objective: Callable[..., Any]
@@ -77,6 +78,7 @@ class Job:
     timeout: float | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     reproducible: bool = False
+    rungs: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,35 +87,81 @@ class Trials:
 
     number   (k,) of the trials in the study
     columns  their configurations
+    budget   (k,) how far each is to be trained; NaN, or None for all: in full
+    parent   (k,) number of the trial that each goes on from; ROOT, or None for all: none
     """
 
     number: Ints
     columns: Columns
+    budget: Floats | None = None
+    parent: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.number)
 
     def take(self, rows: slice | Ints) -> Trials:
         """Some of them."""
-        return Trials(self.number[rows], self.columns.take(rows))
+        return Trials(
+            self.number[rows],
+            self.columns.take(rows),
+            None if self.budget is None else self.budget[rows],
+            None if self.parent is None else self.parent[rows],
+        )
+
+    @property
+    def budgets(self) -> Floats:
+        """(k,) as `budget`, NaN where there is none."""
+        return np.full(len(self), np.nan) if self.budget is None else self.budget
+
+    @property
+    def parents(self) -> Ints:
+        """(k,) as `parent`, ROOT where there is none."""
+        return np.full(len(self), ROOT) if self.parent is None else self.parent
 
     @staticmethod
     def concat(parts: Sequence[Trials]) -> Trials:
         """All of them, one after the other."""
-        number = np.concatenate([part.number for part in parts])
-        return Trials(number, Columns.concat([part.columns for part in parts]))
+        plain = all(part.budget is None and part.parent is None for part in parts)
+        return Trials(
+            np.concatenate([part.number for part in parts]),
+            Columns.concat([part.columns for part in parts]),
+            None if plain else np.concatenate([part.budgets for part in parts]),
+            None if plain else np.concatenate([part.parents for part in parts]),
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a trial has saved, to go on from there.
+
+    number  of the trial
+    step    it had reached
+    data    its state, as `raysearch.engine.checkpoint` packs it
+    rung    whether it stood at one of the strategy's rungs, or at the end of its budget
+    """
+
+    number: int
+    step: float
+    data: bytes
+    rung: bool = False
 
 
 @dataclass(frozen=True)
 class Task:
     """k trials to be run one after the other by one worker.
 
-    id      of the task; every submission has a new one
-    trials  to be run
+    id        of the task; every submission has a new one
+    trials    to be run
+    attempts  (k,) how often each was begun, this time included; None: once
+    starts    index in the batch -> the checkpoint that the trial goes on from
+    pace      seconds between two reports of a trial, at least; more are left out
     """
 
     id: int
     trials: Trials
+    attempts: Ints | None = None
+    starts: Mapping[int, Checkpoint] = field(default_factory=dict)
+    pace: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,6 +174,7 @@ class Results:
     started  (k,) when each began, ns since the epoch, by the worker's clock
     seconds  (k,) how long each took, by a monotonic clock
     worker   "host:pid"
+    budget   (k,) how far each got; NaN: as far as it was to; None: all of them
     """
 
     state: NDArray[np.uint8]
@@ -134,6 +183,63 @@ class Results:
     started: Ints
     seconds: Floats
     worker: str
+    budget: Floats | None = None
+
+
+_OF_REPORTS = ("row", "number", "attempt", "step", "rung", "time", "seconds")
+
+
+@dataclass(frozen=True)
+class Reports:
+    """What r yields of generators have said, in the order in which they came.
+
+    row      (r,) index in the task of the trial that each is about
+    number   (r,) of that trial
+    attempt  (r,) of that trial, from 1
+    step     (r,) that it had reached
+    rung     (r,) index of the rung that it had reached with this step; -1: none
+    time     (r,) ns since the epoch, by the worker's clock
+    seconds  (r,) since the trial began
+    metrics  of the reports
+    saved    what trials have saved meanwhile
+    worker   "host:pid"
+    """
+
+    row: Ints
+    number: Ints
+    attempt: Ints
+    step: Floats
+    rung: Ints
+    time: Ints
+    seconds: Floats
+    metrics: Metrics
+    saved: tuple[Checkpoint, ...] = ()
+    worker: str = ""
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def take(self, rows: Ints) -> Reports:
+        """Some of them, without what was saved."""
+        arrays: dict[str, Any] = {name: getattr(self, name)[rows] for name in _OF_REPORTS}
+        metrics = {name: values[rows] for name, values in self.metrics.items()}
+        return Reports(**arrays, metrics=metrics, worker=self.worker)
+
+    @staticmethod
+    def concat(parts: Sequence[Reports]) -> Reports:
+        """All of them, one after the other, without what was saved."""
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in _OF_REPORTS
+        }
+        names = dict.fromkeys(name for part in parts for name in part.metrics)
+        missing = [np.full(len(part), None, dtype=object) for part in parts]
+        metrics = {
+            name: np.concatenate(
+                [p.metrics.get(name, none) for p, none in zip(parts, missing, strict=True)]
+            )
+            for name in names
+        }
+        return Reports(**arrays, metrics=metrics, worker=parts[-1].worker)
 
 
 # --- events: from executors to the engine -------------------------------------------------
@@ -162,7 +268,15 @@ class Lost:
     message: str
 
 
-ExecutorEvent = Done | Lost
+@dataclass(frozen=True)
+class Reported:
+    """Trials of a task that goes on have reported. Comes before its `Done`, in order."""
+
+    task: int
+    reports: Reports
+
+
+ExecutorEvent = Done | Lost | Reported
 
 
 @dataclass(frozen=True)
@@ -180,6 +294,7 @@ class Finished:
     asked, submitted, started, finished, told
                (k,) the ledger: ns since the epoch; 0 where it never came to that
     seconds    (k,) how long each ran, by a monotonic clock
+    budget     (k,) how far each got, or was to get if it failed; NaN: there was no budget
     """
 
     trials: Trials
@@ -195,6 +310,7 @@ class Finished:
     finished: Ints
     told: Ints
     seconds: Floats
+    budget: Floats
 
     def __len__(self) -> int:
         return len(self.trials)

@@ -9,8 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from ..trial import Ints
-from .records import Finished, Results, Trials
+from ..trial import STOPPED, Ints
+from .records import Finished, Reports, Results, Trials
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,9 @@ class Queue:
 def results_of(work: Work, results: Results, now: int) -> Finished:
     """Trials that came back with results."""
     k = len(work)
+    budget = work.trials.budgets
+    if results.budget is not None:
+        budget = np.where(np.isnan(results.budget), budget, results.budget)
     return Finished(
         trials=work.trials,
         state=results.state,
@@ -125,7 +128,22 @@ def results_of(work: Work, results: Results, now: int) -> Finished:
         finished=results.started + np.round(results.seconds * 1e9).astype(np.int64),
         told=np.full(k, now),
         seconds=results.seconds,
+        budget=budget,
     )
+
+
+def stopped(work: Work, reports: Reports, i: int, now: int) -> Finished:
+    """A trial that was stopped early: its result is what it said in report i."""
+    results = Results(
+        state=np.array([STOPPED], dtype=np.uint8),
+        metrics={name: values[i : i + 1] for name, values in reports.metrics.items()},
+        errors={},
+        started=reports.time[i : i + 1] - np.int64(reports.seconds[i] * 1e9),
+        seconds=reports.seconds[i : i + 1],
+        worker=reports.worker,
+        budget=reports.step[i : i + 1],
+    )
+    return results_of(work, results, now)
 
 
 def lost(work: Work, state: int, message: str, now: int) -> Finished:

@@ -14,26 +14,30 @@ import pyarrow as pa
 
 from .parts import ArrowPart, Chunk, Part, leftovers, write_parquet
 from .reader import Reader
-from .schema import fit, unify
+from .schema import Table, fit, unify
 
 
-def compact(reader: Reader) -> None:
-    """Compact every session of the study. Only under the lock, and with none going on."""
-    parts = reader.parts()
-    chunks = groupby(reader.walk(parts), key=lambda pair: pair[0].session)
+def compact(reader: Reader, table: Table) -> None:
+    """Compact every session of a table. Only under the lock, and with none going on."""
+    parts = reader.parts(table)
+    chunks = groupby(reader.walk(parts, table), key=lambda pair: pair[0].session)
     for session, group in chunks:
         own = [part for part in parts if part.session == session]
         if isinstance(own[0], ArrowPart):
-            schema = unify(part.schema for part in own if part.schema is not None)
-            _compact(reader, session, schema, group)
+            schema = unify((part.schema for part in own if part.schema is not None), table)
+            _compact(reader, session, schema, group, table)
     # Segments of no session's Parquet are empty, or were never acknowledged.
     done = [part.name for part in parts if isinstance(part, ArrowPart)]
-    for name in [*done, *leftovers(reader.storage)]:
+    for name in [*done, *leftovers(reader.storage, table)]:
         reader.storage.remove(name)
 
 
 def _compact(
-    reader: Reader, session: int, schema: pa.Schema, chunks: Iterator[tuple[Part, Chunk]]
+    reader: Reader,
+    session: int,
+    schema: pa.Schema,
+    chunks: Iterator[tuple[Part, Chunk]],
+    table: Table,
 ) -> None:
     about: dict[str, Any] = {"study": reader.uuid, "session": session}
 
@@ -43,4 +47,4 @@ def _compact(
             about["next"] = chunk.next
             yield fit(chunk.decode(None), schema)
 
-    write_parquet(reader.storage, schema, rows(), lambda: about)
+    write_parquet(reader.storage, schema, rows(), lambda: about, table)

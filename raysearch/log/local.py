@@ -14,7 +14,7 @@ from typing import IO, BinaryIO
 
 from ..errors import StudyLocked
 from . import lease
-from .storage import Storage
+from .storage import FOLDERS, Storage
 
 _TEMPORARY = ".unfinished-"
 _LOCK = "lock"
@@ -93,7 +93,7 @@ class LocalStorage(Storage):
 
     def prepare(self) -> None:
         self.root.parent.mkdir(parents=True, exist_ok=True)
-        for folder in (self.root, self.root / "sessions", self.root / "log"):
+        for folder in (self.root, *(self.root / name for name in FOLDERS)):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def lock(self) -> Callable[[], None]:
@@ -135,7 +135,7 @@ class LocalStorage(Storage):
 
     def _clear(self) -> None:
         """Remove what a driver that was killed had not finished. Only under the lock."""
-        for folder in ("", "sessions", "log"):
+        for folder in ("", *FOLDERS):
             for entry in os.listdir(self._folder(folder)):
                 if entry.startswith(_TEMPORARY):
                     os.unlink(self.root / folder / entry)

@@ -7,10 +7,13 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from ..engine.records import Finished
+from ..engine.records import Checkpoint, Finished, Reports, Trials
 from ..space import Space
-from .rows import Rows, admit, learn
-from .schema import METRICS, fit, part_of
+from .checkpoints import Checkpoints
+from .metrics import admit, learn
+from .reports import to_batches
+from .rows import Rows
+from .schema import METRICS, REPORTS, TRIALS, Table, fit, part_of, unify
 
 
 class MemoryLog:
@@ -29,6 +32,8 @@ class MemoryLog:
         self._rows = Rows(space)
         self._metrics: dict[str, pa.DataType] = {}
         self._batches: list[pa.RecordBatch] = []
+        self._reports: list[pa.RecordBatch] = []
+        self.checkpoints = Checkpoints()
 
     def admit(self, finished: Finished) -> Finished:
         """The trials as this log can hold them; see `StudyLog.admit`."""
@@ -43,12 +48,28 @@ class MemoryLog:
             self._batches += batches
             self._metrics = part_of(batches[-1].schema, METRICS)
 
-    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def record(self, reports: Sequence[Reports]) -> None:
+        """Add reports, and what trials have saved meanwhile."""
+        for checkpoint in (saved for part in reports for saved in part.saved):
+            self.checkpoints.save(checkpoint)
+        known = part_of(self._reports[-1].schema, METRICS) if self._reports else {}
+        self._reports += to_batches(reports, known)
+
+    def starts(self, trials: Trials) -> dict[int, Checkpoint]:
+        """Index -> the checkpoint that a trial can go on from, of those that have one."""
+        return self.checkpoints.starts(trials)
+
+    def batches(
+        self, names: Sequence[str] | None = None, table: Table = TRIALS
+    ) -> Iterator[pa.RecordBatch]:
         """All rows told so far, in order, in batches of one schema."""
-        schema = self._rows.schema(self._metrics)
+        if table is REPORTS:
+            schema = unify((batch.schema for batch in self._reports), REPORTS)
+        else:
+            schema = self._rows.schema(self._metrics)
         if names is not None:
             schema = pa.schema([field for field in schema if field.name in set(names)])
-        for batch in list(self._batches):
+        for batch in list(self._reports if table is REPORTS else self._batches):
             yield fit(batch, schema)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from pyarrow import fs
 
 from ..errors import StudyLocked
 from . import lease
-from .storage import Storage
+from .storage import FOLDERS, Storage
 
 _LOCK = "lock"
 
@@ -66,7 +66,7 @@ class ObjectStorage(Storage):
             self._filesystem.delete_file(name)
 
     def prepare(self) -> None:
-        for folder in ("sessions", "log"):
+        for folder in FOLDERS:
             self._filesystem.create_dir(folder)
 
     def lock(self) -> Callable[[], None]:

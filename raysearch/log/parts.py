@@ -2,7 +2,8 @@
 
 A session's segments are ``log/<session>-<part>.arrow``. When it is over they become one
 ``log/<session>-<crc>.parquet``, the crc32 of all of the file being part of its name; from
-then on it is the truth, and segments that a crash left beside it are ignored.
+then on it is the truth, and segments that a crash left beside it are ignored. So it is with
+``reports/``.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..errors import StudyCorrupt
-from .schema import check_schema
+from .schema import TRIALS, Table, check_schema
 from .segment import Segment
 from .storage import Storage
 
-_ARROW = re.compile(r"log/(\d{6,})-(\d{6,})\.arrow")
-_PARQUET = re.compile(r"log/(\d{6,})-([0-9a-f]{8})\.parquet")
+_ARROW = re.compile(r"\w+/(\d{6,})-(\d{6,})\.arrow")
+_PARQUET = re.compile(r"\w+/(\d{6,})-([0-9a-f]{8})\.parquet")
 _ROWS = 65_536  # of a row group: what is held in memory at once
 _CHUNK = 2**20
 
@@ -61,9 +62,9 @@ class Part(ABC):
         """Its rows in order, verified; StudyCorrupt where they are not what was written."""
 
 
-def segment_name(session: int, part: int) -> str:
+def segment_name(session: int, part: int, table: Table = TRIALS) -> str:
     """The path of a segment."""
-    return f"log/{session:06}-{part:06}.arrow"
+    return f"{table.folder}/{session:06}-{part:06}.arrow"
 
 
 def about_segment(study: str, session: int, part: int) -> dict[str, Any]:
@@ -71,9 +72,9 @@ def about_segment(study: str, session: int, part: int) -> dict[str, Any]:
     return {"study": study, "session": session, "part": part}
 
 
-def list_parts(storage: Storage, study: str) -> list[Part]:
+def list_parts(storage: Storage, study: str, table: Table = TRIALS) -> list[Part]:
     """All parts with rows, in order; segments that were compacted already are left out."""
-    names = storage.names("log")
+    names = storage.names(table.folder)
     compacted = {int(m[1]): m[0] for name in names if (m := _PARQUET.fullmatch(name))}
     segments = sorted((int(m[1]), int(m[2])) for name in names if (m := _ARROW.fullmatch(name)))
     keys = [(session, 0) for session in compacted]
@@ -81,15 +82,15 @@ def list_parts(storage: Storage, study: str) -> list[Part]:
     parts: list[Part] = []
     for session, part in sorted(keys):
         if part:
-            parts.append(ArrowPart(storage, session, part, study))
+            parts.append(ArrowPart(storage, session, part, study, table))
         else:
-            parts.append(ParquetPart(storage, compacted[session], session, study))
+            parts.append(ParquetPart(storage, compacted[session], session, study, table))
     return parts
 
 
-def leftovers(storage: Storage) -> list[str]:
+def leftovers(storage: Storage, table: Table = TRIALS) -> list[str]:
     """Segments of sessions that have been compacted: they may go."""
-    names = storage.names("log")
+    names = storage.names(table.folder)
     compacted = {m[1] for name in names if (m := _PARQUET.fullmatch(name))}
     return [n for n in names if (m := _ARROW.fullmatch(n)) and m[1] in compacted]
 
@@ -97,8 +98,10 @@ def leftovers(storage: Storage) -> list[str]:
 class ArrowPart(Part):
     """A segment (see `raysearch.log.segment`)."""
 
-    def __init__(self, storage: Storage, session: int, part: int, study: str) -> None:
-        self.name = segment_name(session, part)
+    def __init__(
+        self, storage: Storage, session: int, part: int, study: str, table: Table = TRIALS
+    ) -> None:
+        self.name = segment_name(session, part, table)
         self.session = session
         self._storage = storage
         self._about = about_segment(study, session, part)
@@ -106,7 +109,7 @@ class ArrowPart(Part):
             segment = Segment(file, f"{storage.place}/{self.name}")
             frame = next(segment.frames(), None)
             self.first = frame.seq if frame else None
-            self.schema = segment.schema(frame, self._about) if frame else None
+            self.schema = segment.schema(frame, self._about, table) if frame else None
             self.dropped, self.sealed = segment.dropped, segment.sealed
 
     def chunks(self) -> Iterator[Chunk]:
@@ -130,7 +133,9 @@ class ParquetPart(Part):
 
     sealed = True
 
-    def __init__(self, storage: Storage, name: str, session: int, study: str) -> None:
+    def __init__(
+        self, storage: Storage, name: str, session: int, study: str, table: Table = TRIALS
+    ) -> None:
         self.name = name
         self.session = session
         self._storage = storage
@@ -144,7 +149,7 @@ class ParquetPart(Part):
                 "raysearch doctor STUDY --salvage TARGET"
             )
         with storage.open(name) as file:
-            self.schema, about = read_footer(file, self._place)
+            self.schema, about = read_footer(file, self._place, table)
         if about.get("study") != study or about.get("session") != session:
             raise StudyCorrupt(f"{self._place}: belongs to another study or session: {about}")
         self.first, self._next = about["first"], about["next"]
@@ -168,7 +173,9 @@ class ParquetPart(Part):
                 yield Chunk(self._next if group == groups - 1 else self.first or 0, decode)
 
 
-def read_footer(file: IO[bytes], place: str) -> tuple[pa.Schema, dict[str, Any]]:
+def read_footer(
+    file: IO[bytes], place: str, table: Table = TRIALS
+) -> tuple[pa.Schema, dict[str, Any]]:
     """The schema of a Parquet file, checked, and what raysearch noted in it."""
     try:
         metadata = pq.read_metadata(file)
@@ -179,7 +186,7 @@ def read_footer(file: IO[bytes], place: str) -> tuple[pa.Schema, dict[str, Any]]
         about = json.loads(notes[b"raysearch"])
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise StudyCorrupt(f"{place}: cannot be read: {error}") from None
-    check_schema(schema, place)
+    check_schema(schema, place, table)
     return pa.schema([pa.field(field.name, field.type) for field in schema]), about
 
 
@@ -202,6 +209,7 @@ def write_parquet(
     schema: pa.Schema,
     batches: Iterator[pa.RecordBatch],
     about: Callable[[], dict[str, Any]],
+    table: Table = TRIALS,
 ) -> str:
     """Rows as the Parquet file of a session, and its name.
 
@@ -233,7 +241,7 @@ def write_parquet(
             writer.add_key_value_metadata({"raysearch": json.dumps(notes)})
         return f"{notes['session']:06}-{counting.crc:08x}.parquet"
 
-    return storage.publish("log", write)
+    return storage.publish(table.folder, write)
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from ..errors import StudyCorrupt, StudyFormat, StudyNotFound
 from .parts import Chunk, Part, list_parts
 from .place import open_storage
-from .schema import fit, unify
+from .schema import TRIALS, Table, fit, unify
 from .storage import Storage, storing
 
 FORMAT = (1, 0)
@@ -98,13 +98,13 @@ class Reader:
         """Who is writing to the study now, as far as can be seen; None: nobody."""
         return self.storage.holder()
 
-    def _end(self) -> tuple[int, int] | None:
-        """(session, number of the next batch) of the newest closing record."""
+    def _end(self, table: Table) -> tuple[int, int] | None:
+        """(session, number of the table's next batch) of the newest closing record."""
         found = [int(m[1]) for n in self.storage.names("sessions") if (m := _CLOSING.fullmatch(n))]
         if not found:
             return None
         record = self._json(closing_name(max(found)))
-        return max(found), int(record["next"])
+        return max(found), int(record.get(table.count, 0))
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -117,15 +117,17 @@ class Reader:
 
     # --- rows ---------------------------------------------------------------------------
 
-    def walk(self, parts: list[Part]) -> Iterator[tuple[Part, Chunk]]:
+    def walk(self, parts: list[Part], table: Table = TRIALS) -> Iterator[tuple[Part, Chunk]]:
         """Every chunk of these parts in order, none missing, each with its part."""
-        return self._walk(parts, self._end())
+        return self._walk(parts, self._end(table), table)
 
-    def parts(self) -> list[Part]:
+    def parts(self, table: Table = TRIALS) -> list[Part]:
         """The files that hold the rows, in order."""
-        return list_parts(self.storage, self.uuid)
+        return list_parts(self.storage, self.uuid, table)
 
-    def _walk(self, parts: list[Part], end: tuple[int, int] | None) -> Iterator[tuple[Part, Chunk]]:
+    def _walk(
+        self, parts: list[Part], end: tuple[int, int] | None, table: Table
+    ) -> Iterator[tuple[Part, Chunk]]:
         at = 0
         for part, limit in _limits(parts, end):
             if part.first != at:
@@ -138,35 +140,38 @@ class Reader:
             if at < limit < _OPEN:
                 raise self._gap(at, limit, f"at the end of {part.name}")
         if end is not None and not parts and end[1] > 0:
-            raise self._gap(0, end[1], "in log/")
+            raise self._gap(0, end[1], f"in {table.folder}/")
 
     def _gap(self, at: int, until: int, where: str) -> StudyCorrupt:
         return StudyCorrupt(
             f"study {self.place}: batches {at} to {until - 1}, {where}, are missing or "
-            "damaged; nothing was changed. Restore the files in log/, or copy what is intact "
+            "damaged; nothing was changed. Restore the files, or copy what is intact "
             "into a new study: raysearch doctor STUDY --salvage TARGET"
         )
 
-    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, names: Sequence[str] | None = None, table: Table = TRIALS
+    ) -> Iterator[pa.RecordBatch]:
         """All rows in the order told, in batches of one schema; memory stays bounded.
 
         names  of the columns wanted; those that the study lacks are left out
+        table  whose rows
 
         A driver may go on writing meanwhile: every row that was there at the start comes.
         """
         with storing(self.storage, "reading"):
-            yield from self._patiently(names)
+            yield from self._patiently(names, table)
 
-    def _patiently(self, names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    def _patiently(self, names: Sequence[str] | None, table: Table) -> Iterator[pa.RecordBatch]:
         schema: pa.Schema | None = None
         done = 0  # rows given; a part may be replaced by its compacted form between two tries
         for attempt in range(_TRIES):
             skip = done
             try:
-                end = self._end()  # before the parts are listed: then they hold at least as much
-                parts = self.parts()
-                schema = schema or _select(parts, names)
-                for part, chunk in self._walk(parts, end):
+                end = self._end(table)  # before the parts are listed: they hold at least as much
+                parts = self.parts(table)
+                schema = schema or _select(parts, names, table)
+                for part, chunk in self._walk(parts, end, table):
                     batch = chunk.decode(_shared(schema, part) if names is not None else None)
                     if skip < batch.num_rows:
                         done += batch.num_rows - skip
@@ -179,7 +184,7 @@ class Reader:
 
     def schema(self) -> pa.Schema:
         """The columns that `batches` gives."""
-        return _select(self.parts(), None)
+        return _select(self.parts(), None, TRIALS)
 
 
 def _limits(parts: Sequence[Part], end: tuple[int, int] | None) -> list[tuple[Part, int]]:
@@ -195,9 +200,9 @@ def _limits(parts: Sequence[Part], end: tuple[int, int] | None) -> list[tuple[Pa
     return limits[::-1]
 
 
-def _select(parts: Sequence[Part], names: Sequence[str] | None) -> pa.Schema:
+def _select(parts: Sequence[Part], names: Sequence[str] | None, table: Table) -> pa.Schema:
     """The schema of all parts, or of the wanted columns that are there."""
-    schema = unify(part.schema for part in parts if part.schema is not None)
+    schema = unify((part.schema for part in parts if part.schema is not None), table)
     if names is None:
         return schema
     return pa.schema([field for field in schema if field.name in set(names)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..engine.records import Finished, Metrics, Trials
-from ..errors import StudyMismatch, UsageError
+from ..engine.records import Finished, Trials
+from ..errors import StudyMismatch
 from ..space import Choice, Columns, Parameter, Space
-from ..trial import INVALID, STATES
-from .schema import (
-    CONFIG,
-    EXTENSION,
-    FLAG,
-    METRICS,
-    NUMBER,
-    TEXT,
-    TIME,
-    describe,
-    make_schema,
-    nulls,
-    part_of,
-)
+from ..trial import ROOT, STATES
+from .metrics import check_name, metrics_of, objects, texts, to_columns
+from .schema import CONFIG, FLAG, METRICS, NUMBER, TEXT, TIME, make_schema, nulls, part_of
 
-MAX_METRICS = 1000  # names; more are a mistake in the objective, not a study
 _STATES = pa.array(STATES, TEXT)
 _LEDGER = ("started", "finished", "asked", "submitted", "told")
 _INT64 = 2**63
@@ -46,7 +33,7 @@ class Rows:
 
     def __init__(self, space: Space) -> None:
         for name in space.parameters:
-            _check_name("space", name)
+            check_name("space", name)
         self.space = space
         self._schemas: dict[tuple[tuple[str, pa.DataType], ...], pa.Schema] = {}
         self._codecs = {name: _codec(p) for name, p in space.parameters.items()}
@@ -78,26 +65,21 @@ class Rows:
         Raises StudyMismatch if a metric is not of its known type (see `admit`).
         """
         k = len(finished)
-        metrics = dict(known or {})
-        columns = {}
-        for name, values in finished.metrics.items():
-            type_ = _type_of(name, values, metrics.get(name))
-            if type_ is not None:
-                metrics[name] = type_
-                columns[name] = _metric(values, type_)
+        metrics, columns = to_columns(finished.metrics, known or {}, k)
         numbers, active = finished.columns.numbers, finished.columns.active
         arrays: list[pa.Array[Any]] = [
             pa.array(finished.number, pa.int64()),
             _STATES.take(pa.array(finished.state, pa.uint8())),
             *(c.to_arrow(numbers[n], active.get(n)) for n, c in self._codecs.items()),
-            *(columns[n] if n in columns else nulls(k, t) for n, t in metrics.items()),
-            pa.array(np.ones(k)),  # budget: every trial is run in full
+            *columns,
+            _numbers(finished.budget),
+            _parents(finished.trials),
             _times(finished.started),
             _times(finished.finished),
             pa.array(finished.seconds, NUMBER),
-            _texts(finished.worker.tolist()),
+            texts(finished.worker.tolist()),
             pa.array(finished.attempts.astype(np.int32)),
-            _texts([finished.errors.get(i) for i in range(k)])
+            texts([finished.errors.get(i) for i in range(k)])
             if finished.errors
             else nulls(k, TEXT),
             _times(finished.asked),
@@ -126,79 +108,29 @@ class Rows:
                 raise StudyMismatch(f"space[{name!r}]: some stored trials lack this parameter")
             numbers[name] = codec.from_arrow(name, column)
         columns = Columns(self.space.parameters, numbers, active, batch.num_rows)
+        budget = _from_numbers(batch.column("budget"))
+        parent = batch.column("parent").fill_null(ROOT).to_numpy()
+        plain = np.isnan(budget).all() and (parent == ROOT).all()
         times = {name: _from_times(batch.column(name)) for name in _LEDGER}
         error = batch.column("error")
         failed = np.flatnonzero(error.is_valid().to_numpy(zero_copy_only=False)).tolist()
         return Finished(
-            trials=Trials(batch.column("number").to_numpy(), columns),
+            trials=Trials(
+                batch.column("number").to_numpy(),
+                columns,
+                None if plain else budget,
+                None if plain else parent,
+            ),
             state=pc.index_in(batch.column("state"), _STATES).cast(pa.uint8()).to_numpy(),
             metrics=metrics_of(batch),
             errors={i: error[i].as_py() for i in failed},
             attempts=batch.column("attempts").to_numpy().astype(np.int64),
-            worker=_objects(batch.column("worker").to_pylist()),
+            worker=objects(batch.column("worker").to_pylist()),
             after=batch.column("after").to_numpy(),
             seconds=batch.column("seconds").to_numpy(),
+            budget=budget,
             **times,
         )
-
-
-def metrics_of(batch: pa.RecordBatch) -> Metrics:
-    """The metrics that any of the rows has: name -> values."""
-    metrics: dict[str, NDArray[Any]] = {}
-    for name, type_ in part_of(batch.schema, METRICS).items():
-        column = batch.column(METRICS + name)
-        if type_ == NUMBER and not column.null_count:
-            metrics[name] = column.to_numpy()
-        elif column.null_count < len(column):
-            metrics[name] = _objects(column.to_pylist())
-    return metrics
-
-
-def admit(finished: Finished, known: Mapping[str, pa.DataType]) -> Finished:
-    """The same trials; those with a metric of another type than before become invalid.
-
-    known  metric name -> type so far; a new metric takes the type of its first value
-
-    The value at fault is left out and the trial's error says why, so that the rest of the
-    batch, and the search, go on.
-    """
-    problems: dict[int, str] = {}
-    metrics = dict(finished.metrics)
-    room = MAX_METRICS - len(known)
-    for name, values in finished.metrics.items():
-        if name not in known and (why := _unusable("metrics", name)):
-            del metrics[name]
-            problems |= {i: why for i, value in enumerate(values.tolist()) if value is not None}
-            continue
-        room -= name not in known
-        if values.dtype == np.float64 and known.get(name, NUMBER) == NUMBER and room >= 0:
-            continue
-        kinds = [_kind(value) for value in values.tolist()]
-        wanted = known.get(name) or next((t for t in kinds if isinstance(t, pa.DataType)), None)
-        kept = _objects(values.tolist())
-        for i, kind in enumerate(kinds):
-            if kind is None or (kind == wanted and room >= 0):
-                continue
-            kept[i] = None
-            found = describe(kind) if isinstance(kind, pa.DataType) else kind
-            problems[i] = (
-                f"metrics: more than {MAX_METRICS} different names in one study, such as {name!r}"
-                if room < 0
-                else f"metrics[{name!r}]: expected {describe(wanted or NUMBER)}, as in the trials "
-                f"before, found {found}; return one type, or use another name"
-            )
-        metrics[name] = kept
-    if not problems and len(metrics) == len(finished.metrics):
-        return finished
-    state = finished.state.copy()
-    state[list(problems)] = INVALID
-    return replace(finished, state=state, metrics=metrics, errors={**finished.errors, **problems})
-
-
-def learn(finished: Finished, known: Mapping[str, pa.DataType]) -> dict[str, pa.DataType]:
-    """The types of metrics as known after these trials, which have been admitted."""
-    found = {n: _type_of(n, values, known.get(n)) for n, values in finished.metrics.items()}
-    return {**known, **{name: type_ for name, type_ in found.items() if type_ is not None}}
 
 
 # --- parameters ---------------------------------------------------------------------------
@@ -264,88 +196,23 @@ def _codec(parameter: Parameter) -> _Codec:
     return _ChoiceCodec(parameter) if isinstance(parameter, Choice) else _Codec(parameter)
 
 
-# --- metrics ------------------------------------------------------------------------------
-
-
-def _kind(value: Any) -> pa.DataType | str | None:
-    """The type of a metric's value; None if it is missing, a text if it cannot be stored."""
-    if value is None:
-        return None
-    if isinstance(value, (bool, np.bool_)):
-        return FLAG
-    if isinstance(value, str):
-        return TEXT
-    if isinstance(value, (float, np.floating, np.integer)):
-        return NUMBER
-    if isinstance(value, int):
-        return NUMBER if value.bit_length() < 1024 else "an integer too large for a float"
-    return type(value).__name__
-
-
-def _type_of(name: str, values: NDArray[Any], known: pa.DataType | None) -> pa.DataType | None:
-    """The type of a metric's column; None if it has no values at all."""
-    if known is None:
-        _check_name("metrics", name)
-    if values.dtype == np.float64:
-        found: set[Any] = {NUMBER}
-    else:
-        found = {_kind(value) for value in values.tolist()} - {None}
-    strangers = found - {known} if known is not None else found
-    if len(strangers) > (known is None) or any(isinstance(kind, str) for kind in strangers):
-        kinds = sorted(describe(k) if isinstance(k, pa.DataType) else k for k in found)
-        raise StudyMismatch(
-            f"metrics[{name!r}]: expected {describe(known) if known else 'values of one type'}, "
-            f"found {' and '.join(kinds)}; return one type, or use another name"
-        )
-    return known if known is not None else next(iter(found), None)
-
-
-def _metric(values: NDArray[Any], type_: pa.DataType) -> pa.Array[Any]:
-    if values.dtype == np.float64:
-        return pa.array(values, NUMBER)
-    if type_ == TEXT:
-        return _texts(values.tolist())
-    cast = float if type_ == NUMBER else bool
-    return pa.array([None if v is None else cast(v) for v in values.tolist()], type_)
-
-
 # --- small things -------------------------------------------------------------------------
 
 
-def _check_name(where: str, name: str) -> None:
-    if why := _unusable(where, name):
-        raise UsageError(why)
+def _numbers(values: NDArray[np.float64]) -> pa.Array[Any]:
+    """NaN is null."""
+    never = np.isnan(values)
+    return pa.array(values, NUMBER, mask=never if never.any() else None)
 
 
-def _unusable(where: str, name: str) -> str | None:
-    """Why the name cannot be that of a column, if so."""
-    if _encodable(name) and EXTENSION.decode() not in name:
-        return None
-    return (
-        f"{where}[{name!r}]: expected a name of valid Unicode without {EXTENSION.decode()!r}, "
-        "because it becomes the name of a column; choose another name"
-    )
+def _from_numbers(column: pa.Array[Any]) -> NDArray[np.float64]:
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
-
-
-def _texts(values: list[str | None]) -> pa.Array[Any]:
-    try:
-        return pa.array(values, TEXT)
-    except UnicodeEncodeError:  # lone surrogates have no UTF-8
-        return pa.array([v and v.encode(errors="backslashreplace").decode() for v in values], TEXT)
-
-
-def _objects(values: list[Any]) -> NDArray[Any]:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
+def _parents(trials: Trials) -> pa.Array[Any]:
+    if trials.parent is None:
+        return nulls(len(trials), pa.int64())
+    return pa.array(trials.parent, pa.int64(), mask=trials.parent == ROOT)
 
 
 def _times(values: NDArray[np.int64]) -> pa.Array[Any]:

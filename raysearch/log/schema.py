@@ -1,12 +1,18 @@
-"""What a row of a study looks like as an Arrow schema.
+"""What the rows of a study's two tables look like as Arrow schemas.
 
 ::
 
+    trials, in log/:
     number, state                                        which trial, and how it ended
     config.<name>...                                     null where inactive
     metrics.<name>...                                    float64, bool or string
-    budget, started, finished, seconds, worker, attempts, error
+    budget, parent, started, finished, seconds, worker, attempts, error
     asked, submitted, told, after                        the ledger
+
+    reports, in reports/:
+    number, attempt, step                                whose, and how far it had got
+    metrics.<name>...
+    rung, time, seconds
 
 Names of users ride in column names, never in paths. Only the types listed here are ever
 read; anything else is refused before a value is touched.
@@ -17,6 +23,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -27,37 +34,72 @@ CONFIG, METRICS = "config.", "metrics."
 NUMBER, TEXT, FLAG = pa.float64(), pa.string(), pa.bool_()
 TIME = pa.timestamp("ns", tz="UTC")
 
-_HEAD: list[tuple[str, pa.DataType]] = [("number", pa.int64()), ("state", TEXT)]
-_TAIL: list[tuple[str, pa.DataType]] = [
-    ("budget", NUMBER),
-    ("started", TIME),
-    ("finished", TIME),
-    ("seconds", NUMBER),
-    ("worker", TEXT),
-    ("attempts", pa.int32()),
-    ("error", TEXT),
-    ("asked", TIME),
-    ("submitted", TIME),
-    ("told", TIME),
-    ("after", pa.int64()),
-]
-_FIXED: dict[str, pa.DataType] = dict(_HEAD + _TAIL)
 _CONFIG_TYPES = (NUMBER, pa.int64(), TEXT, FLAG)
 _METRIC_TYPES = (NUMBER, FLAG, TEXT)
-_KNOWN_TYPES = {*_FIXED.values(), *_CONFIG_TYPES}
+_KNOWN_TYPES = (*_CONFIG_TYPES, TIME, pa.int32())
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One of the tables of a study.
+
+    folder  where its files lie
+    count   what a closing record calls the number of its next batch
+    head    the columns before those of parameters and metrics: name -> type
+    tail    the columns after them
+    """
+
+    folder: str
+    count: str
+    head: Mapping[str, pa.DataType]
+    tail: Mapping[str, pa.DataType]
+
+    @property
+    def fixed(self) -> dict[str, pa.DataType]:
+        """The columns that are always there."""
+        return {**self.head, **self.tail}
+
+
+TRIALS = Table(
+    "log",
+    "next",
+    {"number": pa.int64(), "state": TEXT},
+    {
+        "budget": NUMBER,
+        "parent": pa.int64(),
+        "started": TIME,
+        "finished": TIME,
+        "seconds": NUMBER,
+        "worker": TEXT,
+        "attempts": pa.int32(),
+        "error": TEXT,
+        "asked": TIME,
+        "submitted": TIME,
+        "told": TIME,
+        "after": pa.int64(),
+    },
+)
+REPORTS = Table(
+    "reports",
+    "reports",
+    {"number": pa.int64(), "attempt": pa.int32(), "step": NUMBER},
+    {"rung": pa.int32(), "time": TIME, "seconds": NUMBER},
+)
 
 #: Arrow would hand a column so marked to whatever code is registered for it
 EXTENSION = b"ARROW:extension:"
 
 
-def make_schema(config: Mapping[str, pa.DataType], metrics: Mapping[str, pa.DataType]) -> pa.Schema:
+def make_schema(
+    config: Mapping[str, pa.DataType], metrics: Mapping[str, pa.DataType], table: Table = TRIALS
+) -> pa.Schema:
     """The schema of rows with these parameters and metrics."""
     return pa.schema(
         [
-            *_HEAD,
+            *table.head.items(),
             *((CONFIG + name, type_) for name, type_ in config.items()),
             *((METRICS + name, type_) for name, type_ in metrics.items()),
-            *_TAIL,
+            *table.tail.items(),
         ]
     )
 
@@ -71,16 +113,17 @@ def part_of(schema: pa.Schema, prefix: str) -> dict[str, pa.DataType]:
     }
 
 
-def check_schema(schema: pa.Schema, file: str) -> None:
-    """Raise StudyCorrupt unless the schema is one that a study may have."""
+def check_schema(schema: pa.Schema, file: str, table: Table = TRIALS) -> None:
+    """Raise StudyCorrupt unless the schema is one that this table may have."""
+    fixed = table.fixed
     counts = Counter(schema.names)
-    missing = [name for name in _FIXED if name not in counts]
+    missing = [name for name in fixed if name not in counts]
     if missing:
         raise StudyCorrupt(f"{file}: the columns {missing} of a study are not there")
     for field in schema:
         allowed: Iterable[pa.DataType] = _KNOWN_TYPES  # unknown columns of a later minor version
-        if field.name in _FIXED:
-            allowed = (_FIXED[field.name],)
+        if field.name in fixed:
+            allowed = (fixed[field.name],)
         elif field.name.startswith(CONFIG):
             allowed = _CONFIG_TYPES
         elif field.name.startswith(METRICS):
@@ -93,7 +136,7 @@ def check_schema(schema: pa.Schema, file: str) -> None:
             )
 
 
-def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
+def unify(schemas: Iterable[pa.Schema], table: Table = TRIALS) -> pa.Schema:
     """The schema into which rows of all these schemas fit.
 
     Metrics of one name must agree in type, else StudyMismatch; parameters that differ
@@ -110,7 +153,7 @@ def unify(schemas: Iterable[pa.Schema]) -> pa.Schema:
                     f"metrics[{name!r}]: expected {describe(metrics[name])}, as in the trials "
                     f"before, found {describe(type_)}; return one type, or use another name"
                 )
-    return make_schema(config, metrics)
+    return make_schema(config, metrics, table)
 
 
 def describe(type_: pa.DataType) -> str:

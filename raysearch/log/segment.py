@@ -27,7 +27,7 @@ from zlib import crc32
 import pyarrow as pa
 
 from ..errors import StudyCorrupt
-from .schema import EXTENSION, check_schema
+from .schema import EXTENSION, TRIALS, Table, check_schema
 
 END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of an Arrow stream
 
@@ -157,8 +157,8 @@ class Segment:
         self._file.seek(0)
         self._header = _read_message(self._file) or b""
 
-    def schema(self, frame: Frame, about: Mapping[str, Any]) -> pa.Schema:
-        """The schema of a frame, checked against what a study may have.
+    def schema(self, frame: Frame, about: Mapping[str, Any], table: Table = TRIALS) -> pa.Schema:
+        """The schema of a frame, checked against what a study's table may have.
 
         about  what the header must say it is about
         """
@@ -173,7 +173,7 @@ class Segment:
             found = json.loads((schema.metadata or {})[b"raysearch"])
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise StudyCorrupt(f"{self.name}: the header cannot be read: {error}") from None
-        check_schema(schema, self.name)
+        check_schema(schema, self.name, table)
         if found != about:
             raise StudyCorrupt(f"{self.name}: expected a segment of {about}, found one of {found}")
         return schema

@@ -12,6 +12,9 @@ import pyarrow as pa
 
 from ..errors import StudyStorage
 
+#: what a study consists of, beside the files in its root
+FOLDERS = ("sessions", "log", "reports", "checkpoints")
+
 
 class Appender(Protocol):
     """A file that grows. What `append` returned from is durable, whatever happens then."""

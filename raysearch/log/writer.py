@@ -14,19 +14,21 @@ from typing import Any, Literal, Self
 
 import pyarrow as pa
 
-from ..engine.records import Finished
+from ..engine.records import Checkpoint, Finished, Reports, Trials
 from ..errors import RaysearchError, StudyLocked, StudyMismatch, StudyStorage
 from ..space import Space
 from . import lease
+from .appending import Appending
+from .checkpoints import StoredCheckpoints
 from .compact import compact
 from .compare import check_same
-from .parts import ArrowPart, about_segment, segment_name
+from .metrics import admit, learn
 from .place import open_storage
 from .reader import FORMAT, Reader, closing_name, session_name
-from .rows import Rows, admit, learn
-from .schema import METRICS, fit, part_of, unify
-from .segment import END, encode_frame, encode_header
-from .storage import Appender, Storage, storing
+from .reports import to_batches
+from .rows import Rows
+from .schema import REPORTS, TRIALS, Table
+from .storage import FOLDERS, Storage, storing
 
 _OURS = {"lock", "run.log"}  # what may lie in a folder that is not a study yet
 
@@ -49,9 +51,8 @@ class StudyLog:
         self._storage = storage
         self._rows = Rows(space)
         self._durable = durable
-        self._next = 0  # number of the next batch in the study
-        self._part = 0
-        self._segment: _Segment | None = None
+        self._tables: dict[Table, Appending] = {}
+        self.checkpoints = StoredCheckpoints(storage)
         self._metrics: dict[str, pa.DataType] = {}
         self._dead: str | None = None  # why nothing may be written any more
         self._release: Callable[[], None] = lambda: None
@@ -126,20 +127,12 @@ class StudyLog:
 
     def _take_stock(self) -> None:
         """Find out where the study ends, and make sure that it will not end earlier."""
-        parts = self._reader.parts()
-        for part in parts:
-            if isinstance(part, ArrowPart):
-                self._storage.sync(part.name)
-        for _, chunk in self._reader.walk(parts):
-            self._next = chunk.next
-        schema = unify(part.schema for part in parts if part.schema is not None)
-        self._metrics = part_of(schema, METRICS)
-        self.notes += [
-            f"{part.name}: the last {part.dropped} bytes were not written completely when its "
-            "session ended; what was told before is there"
-            for part in parts
-            if part.dropped
-        ]
+        for table in (TRIALS, REPORTS):
+            appending = Appending(self._reader, self.session, table, self._durable)
+            self._tables[table] = appending
+            self.notes += appending.notes
+        self._metrics = self._tables[TRIALS].metrics
+        self.checkpoints.look()
 
     # --- writing --------------------------------------------------------------------------
 
@@ -161,49 +154,31 @@ class StudyLog:
         """
         self.append_rows(self._rows.to_batches(finished, self._metrics))
 
-    def append_rows(self, batches: Sequence[pa.RecordBatch]) -> None:
+    def append_rows(self, batches: Sequence[pa.RecordBatch], table: Table = TRIALS) -> None:
         """Add rows as `batches` gives them; otherwise as `append`."""
+        self._write(table, batches)
+        self._metrics = {**self._metrics, **self._tables[TRIALS].metrics}
+
+    def record(self, reports: Sequence[Reports]) -> None:
+        """Add reports, and what trials have saved meanwhile; otherwise as `append`."""
+        saved = [checkpoint for part in reports for checkpoint in part.saved]
+        if saved:
+            with storing(self._storage, "keeping checkpoints"):
+                for checkpoint in saved:
+                    self.checkpoints.save(checkpoint)
+        self._write(REPORTS, to_batches(reports, self._tables[REPORTS].metrics))
+
+    def starts(self, trials: Trials) -> dict[int, Checkpoint]:
+        """Index -> the checkpoint that a trial can go on from, of those that have one."""
+        with storing(self._storage, "reading checkpoints"):
+            return self.checkpoints.starts(trials)
+
+    def _write(self, table: Table, batches: Sequence[pa.RecordBatch]) -> None:
         if self._dead:
             raise StudyStorage(None, f"study {self.place}: {self._dead}")
-        if not batches:
-            return
-        if self._segment is None or any(b.schema != self._segment.schema for b in batches):
-            current = [self._segment.schema] if self._segment else []
-            schema = unify([*current, *(batch.schema for batch in batches)])
-            batches = [fit(batch, schema) for batch in batches]
-        batch = batches[0]
-        if len(batches) > 1:
-            batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
-        with storing(self._storage, "recording trials"):
-            segment = self._segment_for(batch.schema)
-            try:
-                segment.append(batch, self._next)
-            except OSError:
-                self._check_segment(segment)
-                raise
-        self._next += 1
-        self._metrics = {**self._metrics, **segment.metrics}
-        if segment.full:
-            self._segment = None
-        self._check_fence()
-
-    def _segment_for(self, schema: pa.Schema) -> _Segment:
-        if self._segment is not None and self._segment.schema.equals(schema):
-            return self._segment
-        if self._segment is not None:
-            self._segment.close()
-        about = about_segment(self._reader.uuid, self.session, self._part + 1)
-        name = segment_name(self.session, self._part + 1)
-        self._segment = _Segment(self._storage, name, schema, about, self._durable)
-        self._part += 1
-        return self._segment
-
-    def _check_segment(self, segment: _Segment) -> None:
-        if segment.broken:
-            self._dead = (
-                "the disk failed at recording trials, so that nothing more is written; "
-                "what was recorded before is safe. Start again to go on"
-            )
+        if batches:
+            self._tables[table].append(batches)
+            self._check_fence()
 
     def _check_fence(self) -> None:
         """After writing and before acknowledging: has a newer session begun?"""
@@ -215,18 +190,19 @@ class StudyLog:
 
     # --- reading and ending ---------------------------------------------------------------
 
-    def batches(self, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, names: Sequence[str] | None = None, table: Table = TRIALS
+    ) -> Iterator[pa.RecordBatch]:
         """All rows told so far, in order, by this session and those before."""
-        return self._reader.batches(names)
+        return self._reader.batches(names, table)
 
     def close(self) -> None:
         """Seal and compact, and let others in. Calling it again does nothing."""
         release, self._release = self._release, lambda: None
         try:
-            if self._segment is not None:
-                self._segment.close()
-                self._segment = None
-            if self._dead is None:
+            for table in self._tables.values():
+                table.close()
+            if self._dead is None and not any(table.dead for table in self._tables.values()):
                 self._dead = "is closed"
                 self._seal()
         finally:
@@ -236,9 +212,10 @@ class StudyLog:
     def _seal(self) -> None:
         try:
             self._check_fence()
-            record = json.dumps({"next": self._next}).encode()
-            self._storage.create(closing_name(self.session), record)
-            compact(self._reader)
+            record = {table.count: appending.next for table, appending in self._tables.items()}
+            self._storage.create(closing_name(self.session), json.dumps(record).encode())
+            for table in self._tables:
+                compact(self._reader, table)
         except (OSError, pa.ArrowException, RaysearchError) as error:
             self.notes.append(f"closed, but not compacted: {error}")  # the rows are safe
 
@@ -254,68 +231,13 @@ class StudyLog:
         self.close()
 
 
-class _Segment:
-    """The segment that is being written: encodes, and knows how far it is durable."""
-
-    def __init__(
-        self, storage: Storage, name: str, schema: pa.Schema, about: dict[str, Any], durable: bool
-    ) -> None:
-        self.schema = schema
-        self.metrics = part_of(schema, METRICS)
-        self._marked, self._header = encode_header(schema, about)
-        self._storage = storage
-        self._name = name
-        self._durable = durable
-        self._file: Appender | None = None
-        self._before = 0
-        self._begun = False
-        self.full = False  # whether the next commit needs a segment of its own
-
-    @property
-    def broken(self) -> bool:
-        return self._file is not None and self._file.broken
-
-    def append(self, batch: pa.RecordBatch, seq: int) -> None:
-        """Write a batch, which is number seq of the study, in one go.
-
-        One frame a commit: then damage before another frame can never be a torn end.
-        """
-        frame, crc = encode_frame(self._marked, self._header, batch, seq, self._before)
-        self._write(frame if self._begun else self._header + frame)
-        self._before, self._begun = crc, True
-
-    def _write(self, data: bytes) -> None:
-        if self._file is None:
-            self._file = self._storage.appender(self._name, self._durable)
-        if self._file is not None:
-            self._file.append(data)
-            return
-        folder, _, name = self._name.rpartition("/")
-
-        def write(file: Any) -> str:
-            file.write(data + END)
-            return name
-
-        self._storage.publish(folder, write)
-        self.full = True
-
-    def close(self) -> None:
-        """Mark the end for other readers, if that works, and free the file."""
-        if self._file is None:
-            return
-        with suppress(OSError):  # the closing record says where the rows end
-            if self._begun and not self._file.broken:
-                self._file.append(END)
-        self._file.close()
-
-
 def _check_place(storage: Storage) -> None:
     """Refuse a folder that holds something else, so that nothing of it is ever touched."""
     if storage.exists("study.json"):
         return
-    strangers = [name for name in storage.names("") if name not in {*_OURS, "sessions", "log"}]
-    if strangers or storage.names("log") or storage.names("sessions"):
-        found = (strangers or ["log/"])[0]
+    strangers = [name for name in storage.names("") if name not in {*_OURS, *FOLDERS}]
+    if full := [folder for folder in FOLDERS if storage.names(folder)] or strangers:
+        found = (strangers or [f"{full[0]}/"])[0]
         raise StudyMismatch(
             f"study {storage.place}: expected a study or an empty folder, found {found!r} and "
             "no study.json; choose another folder"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.records import Finished
+from ..engine.records import Checkpoint, Finished, Reports, Trials
 from ..log import MemoryLog
 from ..space import Space
 
@@ -36,6 +36,14 @@ class Ledger:
         finished = self._log.admit(finished)
         self._numbers |= {n: v.dtype for n, v in finished.metrics.items() if v.dtype == np.float64}
         return finished
+
+    def record(self, reports: Sequence[Reports]) -> None:
+        """As of any log."""
+        self._log.record(reports)
+
+    def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
+        """As of any log."""
+        return self._log.starts(trials)
 
     def append(self, finished: Sequence[Finished]) -> None:
         """As of any log."""

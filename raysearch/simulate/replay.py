@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..engine.loop import Limits, Loop
-from ..engine.records import Finished, Results, Trials
+from ..engine.records import Finished, Reports, Results, Trials
 from ..errors import UsageError
 from ..log.rows import Rows
 from ..strategies.base import ANY_NUMBER
@@ -90,6 +90,9 @@ class _Record:
     def tell(self, finished: Finished) -> Finished:
         """It is known already."""
         return finished
+
+    def report(self, trials: Trials, reports: Reports) -> None:
+        """Nothing is judged again."""
 
     def takes(self, trials: Trials) -> Floats:
         """How long they ran; of those whose worker died, how long it took to hear of that."""

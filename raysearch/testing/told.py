@@ -35,4 +35,5 @@ def made_up(space: Space, k: int, first: int = 0, seed: int = 0) -> Finished:
         finished=begin + 30,
         told=begin + 40,
         seconds=draws[:, -1].copy(),
+        budget=np.full(k, np.nan),
     )

@@ -10,15 +10,26 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from raysearch import rng
+from raysearch.engine.checkpoint import unpack
 from raysearch.engine.executor import Executor
 from raysearch.engine.inline import Inline
 from raysearch.engine.objective import vectorized
-from raysearch.engine.records import Done, ExecutorEvent, Job, Lost, Objectives, Task, Trials
+from raysearch.engine.records import (
+    Done,
+    ExecutorEvent,
+    Job,
+    Lost,
+    Objectives,
+    Reported,
+    Task,
+    Trials,
+)
 from raysearch.space import Choice, Float, Space
 from raysearch.trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT
 
@@ -234,3 +245,169 @@ def test_a_running_task_is_ended_when_cancelled(make_ray):
     while not events and time.monotonic() < end:
         events |= {event.task: event for event in executor.poll(1.0)}
     assert events[0].how == "cancelled"
+
+
+# --- generators -------------------------------------------------------------------------------
+
+
+def reported(executor: Executor, tasks: Sequence[Task], until: int = 1) -> list[ExecutorEvent]:
+    """Everything that comes until so many tasks are over."""
+    for each in tasks:
+        executor.submit(each)
+    events: list[ExecutorEvent] = []
+    end = time.monotonic() + PATIENCE
+    while sum(not isinstance(e, Reported) for e in events) < until and time.monotonic() < end:
+        events += executor.poll(1.0)
+    return events
+
+
+def curve(events: Sequence[ExecutorEvent]) -> list[tuple[float, float]]:
+    parts = [event.reports for event in events if isinstance(event, Reported)]
+    return [
+        pair
+        for part in parts
+        for pair in zip(part.step.tolist(), part.metrics["loss"].tolist(), strict=True)
+    ]
+
+
+def steps(config, trial):
+    """Counts up to 5, on from where it was."""
+    epoch = trial.checkpoint["epoch"] if trial.checkpoint else 0
+    while epoch < 5:
+        epoch += 1
+        yield {"loss": config["x"] / epoch}, {"epoch": epoch}
+
+
+def with_budget(one: Task, budget: float, **options: object) -> Task:
+    trials = replace(one.trials, budget=np.full(len(one.trials), budget))
+    return replace(one, trials=trials, **options)  # type: ignore[arg-type]
+
+
+def test_a_generator_reports_each_step_and_ends_with_the_last(make: Make):
+    events = reported(make(steps), [task(3)])
+    x = float(task(3).trials.columns["x"][0])
+    assert curve(events) == [(float(k), x / k) for k in range(1, 6)]
+    assert states(events[-1]) == [COMPLETE]
+    assert events[-1].results.metrics["loss"].tolist() == [x / 5]
+    saved = [c for e in events if isinstance(e, Reported) for c in e.reports.saved][-1]
+    assert (saved.number, saved.step, unpack(saved.data)) == (3, 5.0, {"epoch": 5})
+
+
+def test_a_generator_is_ended_at_its_budget_and_goes_on_from_a_checkpoint(make: Make):
+    executor = make(steps)
+    *_, first = events = reported(executor, [with_budget(task(3), 2.0)])
+    assert [step for step, _ in curve(events)] == [1.0, 2.0]
+    assert first.results.budget.tolist() == [2.0]
+    saved = [c for e in events if isinstance(e, Reported) for c in e.reports.saved][-1]
+    assert saved.rung
+    again = with_budget(task(4, first=3), 4.0, starts={0: saved})
+    *_, second = events = reported(executor, [again])
+    assert [step for step, _ in curve(events)] == [3.0, 4.0]
+    assert second.results.budget.tolist() == [4.0]
+
+
+def test_several_generators_share_a_task(make: Make):
+    events = reported(make(steps), [task(0, k=4)])
+    assert states(events[-1]) == [COMPLETE] * 4
+    numbers = np.concatenate([e.reports.number for e in events if isinstance(e, Reported)])
+    assert numbers.tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+
+
+def test_what_is_compared_is_reported_at_once_and_never_left_out(make: Make):
+    def hurried(config):
+        for k in range(1, 10_001):
+            yield {"loss": 1.0, "step": k}
+
+    executor = make(hurried, rungs=(10.0, 1000.0))
+    events = reported(executor, [replace(task(0), pace=0.01)])
+    parts = [event.reports for event in events if isinstance(event, Reported)]
+    step = np.concatenate([part.step for part in parts]).tolist()
+    rung = np.concatenate([part.rung for part in parts]).tolist()
+    assert [(s, r) for s, r in zip(step, rung, strict=True) if r >= 0] == [(10, 0), (1000, 1)]
+    assert step[-1] == 10_000
+    assert len(step) < 5_000
+    ends = [part.rung[-1] for part in parts[:-1] if (part.rung >= 0).any()]
+    assert min(ends) >= 0, "a report that is compared did not end its sending"
+
+
+@pytest.mark.parametrize(
+    ("objective", "state", "says"),
+    [
+        (lambda c: (yield "text"), INVALID, "found str"),
+        (lambda c: (yield 1.0, 2.0), INVALID, "a tuple of float, float"),
+        (lambda c: (yield 1.0, {"f": print}), INVALID, "found builtin_function_or_method"),
+        (lambda c: (yield {"loss": 1.0, "step": 0}), INVALID, "step: expected a number above 0"),
+        (lambda c: (yield 1 / 0), FAILED, "ZeroDivisionError"),
+        (lambda c: (yield from ()), INVALID, "without yield"),
+        (lambda c: (yield math.nan), INVALID, "at step 1, where it is compared"),
+    ],
+)
+def test_a_generator_that_goes_wrong_says_why(make: Make, objective, state, says):
+    *_, event = reported(make(objective, rungs=(1.0,)), [task(0)])
+    assert states(event) == [state]
+    assert says in event.results.errors[0]
+
+
+def test_a_generator_is_stopped_between_two_steps(make: Make, tmp_path):
+    def endless(config):
+        try:
+            for k in range(10**9):
+                yield k
+                time.sleep(0.01)
+        finally:
+            (tmp_path / "closed").touch()
+
+    executor = make(endless)
+    executor.submit(task(7))
+    events: list[ExecutorEvent] = []
+    while not events:
+        events += executor.poll(1.0)
+    executor.cancel(7)
+    events = reported(executor, [])
+    assert isinstance(events[-1], Lost)
+    assert events[-1].how == "cancelled"
+    assert (tmp_path / "closed").exists()
+    assert not [e for e in events if isinstance(e, Reported)], "it was heard after it was stopped"
+    *_, event = reported(executor, [with_budget(task(8), 3.0)])  # the slot is free
+    assert states(event) == [COMPLETE]
+
+
+def test_who_does_not_listen_is_forced_and_its_worker_replaced(make_ray: Make):
+    def deaf(config):
+        while True:
+            yield 1.0
+            try:
+                time.sleep(60)
+            except BaseException:
+                time.sleep(60)
+
+    executor = make_ray(deaf, ray_options={"num_cpus": 2})
+    executor.submit(task(0))
+    events: list[ExecutorEvent] = []
+    while not events:
+        events += executor.poll(1.0)
+    executor.cancel(0)
+    event = reported(executor, [])[-1]
+    assert isinstance(event, Lost)
+    assert event.how == "cancelled"
+
+
+def test_a_generator_that_hangs_is_ended_at_its_timeout(make: Make):
+    def hangs(config):
+        yield 1.0
+        time.sleep(60)
+
+    *_, event = reported(make(hangs, timeout=0.3), [task(0)])
+    assert states(event) == [TIMEOUT]
+
+
+def test_a_generator_whose_worker_dies_is_lost_after_what_it_said(make_ray: Make):
+    def dies(config):
+        yield 1.0
+        time.sleep(0.2)
+        os._exit(3)
+
+    events = reported(make_ray(dies, rungs=(1.0,)), [task(0)])
+    assert curve(events) == [(1.0, 1.0)]
+    assert isinstance(events[-1], Lost)
+    assert events[-1].how == "crashed"

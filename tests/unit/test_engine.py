@@ -20,11 +20,13 @@ from raysearch.engine.loop import Limits, Loop
 from raysearch.engine.proposer import Nobody, Proposer, Replay
 from raysearch.engine.records import (
     RETRIED,
+    Checkpoint,
     Done,
     ExecutorEvent,
     Finished,
     Lost,
     Objectives,
+    Reports,
     Results,
     Task,
     Trials,
@@ -139,6 +141,12 @@ class Rows(list[Finished]):
 
     def append(self, finished: Sequence[Finished]) -> None:  # type: ignore[override]
         self.extend(finished)
+
+    def record(self, reports: Sequence[Reports]) -> None:
+        raise AssertionError("nothing reports here")
+
+    def starts(self, trials: Trials) -> dict[int, Checkpoint]:
+        return {}
 
     def column(self, name: str) -> list[int]:
         return [v for finished in self for v in getattr(finished, name).tolist()]

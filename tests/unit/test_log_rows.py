@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from raysearch.errors import StudyCorrupt, StudyMismatch, UsageError
 from raysearch.log import Rows
-from raysearch.log.rows import MAX_METRICS, admit
+from raysearch.log.metrics import MAX_METRICS, admit
 from raysearch.log.schema import FLAG, NUMBER, TEXT, check_schema, fit, unify
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.testing.told import made_up

@@ -495,7 +495,10 @@ def test_two_searches_in_one_study_at_once_are_refused(tmp_path):
     assert len(search(study=tmp_path)) == 20
 
 
+async def coroutine(config): ...
+
+
 def test_the_objective_may_be_wrong_only_where_it_is_called(tmp_path):
-    with pytest.raises(ObjectiveError, match="generator"):
-        search(lambda c: (yield 1.0), study=tmp_path / "study")
+    with pytest.raises(ObjectiveError, match="async"):
+        search(coroutine, study=tmp_path / "study")
     assert not Path(tmp_path / "study").exists()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ...engine.executor import Executor
 from ...engine.loop import Loop
 from ...engine.proposer import Proposer
-from ...engine.records import ExecutorEvent, Finished, Task
+from ...engine.records import Checkpoint, ExecutorEvent, Finished, Reports, Task, Trials
 from ...log import StudyLog
 from ...simulate.clock import VirtualClock
 from .hazards import Hazards
@@ -38,6 +38,13 @@ class Record:
 
     def admit(self, finished: Finished) -> Finished:
         return self._log.admit(finished)
+
+    def record(self, reports: Sequence[Reports]) -> None:
+        self._log.record(reports)
+        self._hazards.step()
+
+    def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
+        return self._log.starts(trials)
 
     def append(self, finished: Sequence[Finished]) -> None:
         self._log.append(finished)

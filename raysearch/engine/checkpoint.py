@@ -1,0 +1,106 @@
+"""Checkpoints as bytes, and back: exact, and without pickle.
+
+A state is a mapping of arrays, numbers, texts, lists and further mappings. Its bytes are an
+ordinary .npz: the arrays, and one JSON text that says where they belong. Tensors of other
+libraries are stored as numpy arrays, and come back as such.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StudyCorrupt
+from .metrics import Invalid
+
+_TREE = "tree"
+
+
+def pack(state: Mapping[str, Any]) -> bytes:
+    """The state as bytes; Invalid says what of it cannot be stored.
+
+    >>> unpack(pack({"epoch": 3, "weights": [np.zeros(2), np.ones(1)]}))
+    {'epoch': 3, 'weights': [array([0., 0.]), array([1.])]}
+    """
+    arrays: dict[str, Any] = {}
+    tree = json.dumps(_encode(state, arrays, "state"), allow_nan=False)
+    file = io.BytesIO()
+    arrays[_TREE] = np.frombuffer(tree.encode(), dtype=np.uint8)
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def unpack(data: bytes) -> dict[str, Any]:
+    """The state that `pack` stored; StudyCorrupt if the bytes are not what it wrote."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        state = _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
+        assert isinstance(state, dict)
+    except (AssertionError, KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise StudyCorrupt(f"checkpoint: expected what a trial has saved, found {error}") from error
+    return state
+
+
+def _encode(value: Any, arrays: dict[str, Any], where: str) -> Any:
+    """The value as JSON: plain values as they are, all others as {what it is: ...}."""
+    if value is None or isinstance(value, (bool, str)) or type(value) is int:
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, Mapping):
+        if strange := [name for name in value if not isinstance(name, (str, int))]:
+            raise Invalid(
+                f"{where}: expected names (str) or integers as keys, found {strange[0]!r}"
+            )
+        pairs = [[k, _encode(v, arrays, f"{where}[{k!r}]")] for k, v in value.items()]
+        return {"mapping": pairs}
+    if isinstance(value, (list, tuple)):
+        parts = [_encode(v, arrays, f"{where}[{i}]") for i, v in enumerate(value)]
+        return {"list" if isinstance(value, list) else "tuple": parts}
+    array = _array(value)
+    if array is None or array.dtype.hasobject:
+        raise Invalid(
+            f"{where}: expected arrays, numbers, texts, lists and mappings of these, found "
+            f"{type(value).__name__}; save what it is made of"
+        )
+    name = f"a{len(arrays)}"
+    arrays[name] = array
+    return {"number" if isinstance(value, np.generic) else "array": name}
+
+
+def _array(value: Any) -> NDArray[Any] | None:
+    """An array, wherever it lies; None if the value is none."""
+    if hasattr(value, "detach"):  # a tensor of torch
+        value = value.detach().cpu()
+    elif type(value).__module__.partition(".")[0] == "cupy":
+        value = value.get()
+    if isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__array__"):
+        return np.asarray(value)
+    return None
+
+
+def _decode(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    if not isinstance(tree, dict):
+        return tree
+    match tree:
+        case {"float": text}:
+            return float(text)
+        case {"array": name}:
+            return arrays[name]
+        case {"number": name}:
+            return arrays[name][()]
+        case {"mapping": pairs}:
+            return {k: _decode(v, arrays) for k, v in pairs}
+        case {"list": parts}:
+            return [_decode(part, arrays) for part in parts]
+        case {"tuple": parts}:
+            return tuple(_decode(part, arrays) for part in parts)
+    raise ValueError(f"unknown entry {list(tree)}")

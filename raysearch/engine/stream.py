@@ -1,0 +1,256 @@
+"""What a worker does with a generator: run it step by step, and report while it runs.
+
+Reports are gathered here and sent together, so that a step costs microseconds. What the
+strategy judges by is sent at once; of the rest, what comes faster than the task's pace is
+left out, and nothing waits for an answer. A trial is told to stop by an exception,
+KeyboardInterrupt, which closes the generator: its `finally` clauses run.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..scalars import real
+from ..trial import COMPLETE, CRASHED, TIMEOUT, Floats
+from .checkpoint import pack
+from .evaluate import Outcomes, arguments_of, overdue, worker
+from .metrics import Invalid, Row, clean, columns_of, impossible
+from .objective import Signature
+from .records import Checkpoint, Job, Reports, Results, Task
+from .surroundings import Surroundings
+from .watchdog import Watchdog
+
+_FLUSH = 50_000_000  # ns between two sendings, unless a rung is reached
+_PATIENT = 500.0  # a task with a long pace, one of many, gathers for so many paces
+_SAVE = 10_000_000_000  # ns between two checkpoints that no rung asks for
+
+
+def stream(
+    job: Job, signature: Signature, task: Task, kill: bool = False
+) -> Iterator[Reports | Results]:
+    """Run the trials of a task; what they report, and at the end their results.
+
+    Arguments are as of `evaluate`. The reports of a trial have steps that ascend.
+    """
+    epoch = time.time_ns() - time.perf_counter_ns()
+    seeds = rng.trial_seeds(job.seed, task.trials.number).tolist()
+    batch = Outcomes(len(task.trials))
+    rows: list[Row] = []
+    budget = np.full(len(task.trials), np.nan)
+    gather = _Gather(task, epoch)
+    with Watchdog(kill) as watchdog, Surroundings() as surroundings:
+        for i in range(len(task.trials)):
+            surroundings.renew(seeds[i])
+            run = _Run(job, signature, task, i, seeds[i], gather)
+            yield from run.steps(batch, watchdog)
+            rows.append(run.row if batch.state[i] == COMPLETE else {})
+            budget[i] = run.step if batch.state[i] == COMPLETE else np.nan
+    batch.metrics = columns_of(rows)
+    if gather:
+        yield gather.flush()
+    yield batch.results(job, epoch, _reached(budget, task))
+
+
+class _Run:
+    """One trial at work.
+
+    step  that it has reached
+    row   metrics of its last report
+    """
+
+    def __init__(
+        self, job: Job, signature: Signature, task: Task, i: int, seed: int, gather: _Gather
+    ) -> None:
+        self._job, self._signature, self._task, self._i = job, signature, task, i
+        self._seed, self._gather = seed, gather
+        self._start = task.starts.get(i)
+        self._budget = float(task.trials.budgets[i])
+        self.step = self._start.step if self._start else 0.0
+        self.row: Row = {}
+
+    def steps(self, batch: Outcomes, watchdog: Watchdog) -> Iterator[Reports]:
+        """Run it to its end, or its budget; how it ended goes into the batch."""
+        i, timeout, gather = self._i, self._job.timeout, self._gather
+        began = batch.began[i] = time.perf_counter_ns()
+        deadline = math.inf if timeout is None else began + timeout * 1e9
+        generator: Any = iter(())
+        try:
+            trial = self._task.trials.take(slice(i, i + 1))
+            starts = {0: self._start} if self._start else {}
+            (arguments,) = arguments_of(self._job, self._signature, trial, [self._seed], starts)
+            generator = self._job.objective(*arguments)
+            while True:
+                if timeout is not None:
+                    watchdog.begin(max(deadline - time.perf_counter_ns(), 1) / 1e9)
+                value = next(generator, _END)
+                watchdog.end()  # what follows is ours, and not to be interrupted
+                if value is _END:
+                    break
+                at_end = self._take(value, time.perf_counter_ns() - began)
+                if gather.due:
+                    yield gather.flush()
+                if at_end:
+                    break
+            if not self.row:
+                raise Invalid("expected a generator that yields metrics, found one without yield")
+            gather.end(i)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            watchdog.end()
+            batch.fail(i, error, timeout)
+        finally:
+            batch.took[i] = time.perf_counter_ns() - began
+            gather.forget()
+            _close(generator)
+        if time.perf_counter_ns() > deadline and batch.state[i] not in (CRASHED, TIMEOUT):
+            batch.state[i] = TIMEOUT
+            batch.errors.setdefault(i, overdue(timeout or 0.0))
+
+    def _take(self, value: Any, spent: int) -> bool:
+        """Take in what was yielded; True if the budget is reached."""
+        metrics, state = _split(value)
+        row = clean(metrics, self._job.objectives)
+        step = _step(row, self.step)
+        rungs = self._job.rungs
+        rung = bisect_right(rungs, step) - 1
+        if rung >= 0 and rungs[rung] <= self.step:
+            rung = -1  # it was reached before
+        if rung >= 0 and (why := impossible(columns_of([row]), self._job.objectives)):
+            raise Invalid(f"at step {step:g}, where it is compared with others: {why[0]}")
+        self.step, self.row = step, row
+        at_end = step >= self._budget
+        if state is not None:
+            self._gather.save(self._i, step, state, rung >= 0 or at_end)
+        self._gather.add(self._i, step, rung, spent, row, at_end)
+        return at_end
+
+
+class _Gather:
+    """Reports that wait to be sent together, and the state that was saved last."""
+
+    def __init__(self, task: Task, epoch: int) -> None:
+        self._task, self._epoch = task, epoch
+        self._pace = round(task.pace * 1e9)
+        self._flush = max(_FLUSH, round(_PATIENT * self._pace))
+        self._items: list[tuple[int, float, int, int, int, Row]] = []
+        self._held: tuple[int, float, int, int, int, Row] | None = None  # left out, if none follows
+        self._saved: list[Checkpoint] = []
+        self._state: tuple[float, Mapping[str, Any]] | None = None  # saved, and not sent
+        self._at_once = False
+        self._kept = self._sent = self._stored = 0  # when
+
+    def __bool__(self) -> bool:
+        return bool(self._items or self._saved)
+
+    def add(self, i: int, step: float, rung: int, spent: int, row: Row, last: bool) -> None:
+        """A report of trial i."""
+        now = time.perf_counter_ns()
+        item = (i, step, rung, now, spent, row)
+        if rung < 0 and not last and now - self._kept < self._pace:
+            self._held = item
+            return
+        self._items.append(item)
+        self._held, self._kept = None, now
+        self._at_once |= rung >= 0
+
+    def save(self, i: int, step: float, state: Mapping[str, Any], at_rung: bool) -> None:
+        """A state of trial i: kept now if it stands at a rung, or the last one is old."""
+        now = time.perf_counter_ns()
+        self._state = (step, state)
+        if at_rung or now - self._stored > _SAVE:
+            self._store(i, at_rung)
+
+    def _store(self, i: int, at_rung: bool) -> None:
+        if self._state is not None:
+            number = int(self._task.trials.number[i])
+            self._saved.append(Checkpoint(number, self._state[0], pack(self._state[1]), at_rung))
+            self._state, self._stored = None, time.perf_counter_ns()
+
+    def end(self, i: int) -> None:
+        """Trial i is over: its last report and state count, however soon they came."""
+        if self._held is not None:
+            self._items.append(self._held)
+        self._store(i, True)
+
+    def forget(self) -> None:
+        """What was held of a trial that is over."""
+        self._held = self._state = None
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to send."""
+        return self._at_once or (bool(self) and time.perf_counter_ns() - self._sent > self._flush)
+
+    def flush(self) -> Reports:
+        """All that waits."""
+        items, self._items = self._items, []
+        saved, self._saved = tuple(self._saved), []
+        self._sent, self._at_once = time.perf_counter_ns(), False
+        row = np.array([item[0] for item in items], dtype=np.int64)
+        attempts = self._task.attempts
+        return Reports(
+            row=row,
+            number=self._task.trials.number[row],
+            attempt=np.ones(len(row), dtype=np.int64) if attempts is None else attempts[row],
+            step=np.array([item[1] for item in items], dtype=np.float64),
+            rung=np.array([item[2] for item in items], dtype=np.int64),
+            time=np.array([item[3] for item in items], dtype=np.int64) + self._epoch,
+            seconds=np.array([item[4] for item in items], dtype=np.float64) * 1e-9,
+            metrics=columns_of([item[5] for item in items]),
+            saved=saved,
+            worker=worker(),
+        )
+
+
+_END = object()
+
+
+def _split(value: Any) -> tuple[Any, Mapping[str, Any] | None]:
+    """What was yielded: metrics, and perhaps a state."""
+    if not isinstance(value, tuple):
+        return value, None
+    if len(value) != 2 or not isinstance(value[1], Mapping):
+        raise Invalid(
+            "expected `yield metrics` or `yield metrics, state` with a mapping as state, found a "
+            f"tuple of {', '.join(type(part).__name__ for part in value) or 'nothing'}"
+        )
+    return value
+
+
+def _step(row: Row, last: float) -> float:
+    """The step that a report is about: its own, if it says so, else one more."""
+    if "step" not in row:
+        return last + 1
+    step = real(row.pop("step"))
+    if step is None or not last < step < math.inf:
+        raise Invalid(f"step: expected a number above {last:g}, the last one, found {step}")
+    return step
+
+
+def _reached(budget: Floats, task: Task) -> Floats | None:
+    """How far the trials got, if there are budgets."""
+    return None if task.trials.budget is None else budget
+
+
+def _close(generator: Any) -> None:
+    """End the trial, and give back the memory of its device."""
+    try:
+        getattr(generator, "close", lambda: None)()
+    except BaseException as error:  # a `finally` clause of the user's that fails
+        if isinstance(error, KeyboardInterrupt):
+            raise
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        import gc
+
+        gc.collect()
+        torch.cuda.empty_cache()

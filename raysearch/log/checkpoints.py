@@ -1,0 +1,146 @@
+"""What trials have saved, so that they, or those that continue them, can go on from there.
+
+One file each, ``checkpoints/<number>-<step>.npz``; an ``r`` after the step marks those at a
+rung, or at the end of a trial. A new one appears whole and durable before older ones go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import IO, Literal, NamedTuple
+
+import numpy as np
+
+from ..engine.records import Checkpoint, Trials
+from ..trial import ROOT
+from .storage import Storage
+
+#: Which checkpoints are kept: of every configuration the last one; of the best trial alone,
+#: once the search is over; or the last one and those at rungs.
+Keep = Literal["last", "best", "rungs"]
+
+_NAME = re.compile(r"checkpoints/(\d+)-([0-9.e+-]+)(r?)\.npz")
+
+
+class _Entry(NamedTuple):
+    """A checkpoint that is there."""
+
+    step: float
+    rung: bool
+
+
+class Checkpoints:
+    """Checkpoints in memory.
+
+    keep  which ones are kept
+    """
+
+    def __init__(self) -> None:
+        self.keep: Keep = "last"
+        self._entries: dict[int, list[_Entry]] = {}
+        self._parents: dict[int, int] = {}  # of trials that go on from others
+        self._data: dict[str, bytes] = {}
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep it, and drop what it takes the place of."""
+        number, entry = checkpoint.number, _Entry(checkpoint.step, checkpoint.rung)
+        self._put(_name(number, entry), checkpoint.data)
+        older = [old for old in self._entries.get(number, []) if old != entry]
+        self._entries[number] = [*older, entry]
+        self._thin(number, entry)
+        if (parent := self._parents.get(number)) is not None:
+            self._thin(parent, None)
+
+    def starts(self, trials: Trials) -> dict[int, Checkpoint]:
+        """Index -> the checkpoint that a trial can go on from, of those that have one.
+
+        That is the last one of its own that is short of its budget, else its parent's.
+        """
+        starts: dict[int, Checkpoint] = {}
+        if not self._entries and trials.parent is None:
+            return starts
+        pairs = zip(trials.number.tolist(), trials.parents.tolist(), strict=True)
+        for i, (number, parent) in enumerate(pairs):
+            if parent != ROOT:
+                self._parents[number] = parent
+            budget = float(trials.budgets[i])
+            for source in (number, parent):
+                entries = self._entries.get(source, [])
+                entries = [e for e in entries if np.isnan(budget) or e.step < budget]
+                if entries:
+                    entry = max(entries)
+                    data = self._get(_name(source, entry))
+                    starts[i] = Checkpoint(source, entry.step, data, entry.rung)
+                    break
+        return starts
+
+    def numbers(self) -> list[int]:
+        """The trials that have saved something that is still there."""
+        return sorted(number for number, entries in self._entries.items() if entries)
+
+    def last(self, number: int) -> bytes | None:
+        """What the trial has saved last; None if nothing of it is there."""
+        entries = self._entries.get(number)
+        return self._get(_name(number, max(entries))) if entries else None
+
+    def only(self, numbers: Collection[int]) -> None:
+        """Drop all but those of these trials."""
+        for number in self.numbers():
+            if number not in numbers:
+                self._drop_all(number, self._entries[number])
+
+    def _thin(self, number: int, latest: _Entry | None) -> None:
+        entries = self._entries.get(number, [])
+        old = [e for e in entries if e != latest and not (self.keep == "rungs" and e.rung)]
+        self._drop_all(number, old)
+
+    def _drop_all(self, number: int, entries: list[_Entry]) -> None:
+        self._entries[number] = [e for e in self._entries[number] if e not in entries]
+        for entry in entries:
+            self._drop(_name(number, entry))
+
+    # --- where they are -------------------------------------------------------------------
+
+    def _put(self, name: str, data: bytes) -> None:
+        self._data[name] = data
+
+    def _get(self, name: str) -> bytes:
+        return self._data[name]
+
+    def _drop(self, name: str) -> None:
+        self._data.pop(name, None)
+
+
+class StoredCheckpoints(Checkpoints):
+    """Checkpoints in a study's storage."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__()
+        self._storage = storage
+
+    def look(self) -> None:
+        """Find what earlier sessions have left."""
+        for name in self._storage.names("checkpoints"):
+            if match := _NAME.fullmatch(name):
+                entry = _Entry(float(match[2]), bool(match[3]))
+                self._entries.setdefault(int(match[1]), []).append(entry)
+
+    def _put(self, name: str, data: bytes) -> None:
+        folder, _, file = name.rpartition("/")
+
+        def write(stream: IO[bytes]) -> str:
+            stream.write(data)
+            return file
+
+        self._storage.publish(folder, write)
+
+    def _get(self, name: str) -> bytes:
+        return self._storage.read(name)
+
+    def _drop(self, name: str) -> None:
+        self._storage.remove(name)
+
+
+def _name(number: int, entry: _Entry) -> str:
+    return f"checkpoints/{number}-{entry.step!r}{'r' if entry.rung else ''}.npz"
