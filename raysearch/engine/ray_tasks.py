@@ -32,7 +32,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 _OURS = ("max_retries", "num_returns", "retry_exceptions")  # options that are not the user's
 _REFRESH_SECONDS = 1.0
-_GRACE = 0.5  # seconds that a task has to end once it is asked to
+_GRACE = 0.5  # seconds that a task has to end once it is asked to, and then between two blows
 _CRASHED = (
     "its worker died: by a signal, a segmentation fault, os._exit, or because it hung beyond "
     "its timeout; what it wrote last is in the study's run.log"
@@ -117,6 +117,7 @@ class RayTasks:
         self._slots, self._counted = 0, -math.inf
         self._box = [_put(job)]
         self._tasks: dict[Any, int] = {}  # by reference, or generator of references
+        self._over: dict[Any, Any] = {}  # the end of a task that was cancelled -> its stream
         self._waiting: deque[Task] = deque()  # Ray would run them beside the others
         self._cancelled: dict[int, float] = {}  # and when each is to be forced
         self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
@@ -152,21 +153,24 @@ class RayTasks:
         if any(waiting.id == task for waiting in self._waiting):
             self._waiting = deque(waiting for waiting in self._waiting if waiting.id != task)
             self._events.append(Lost(task, "cancelled", "before it began"))
-        for ref, number in self._tasks.items():
-            if number == task and task not in self._cancelled:
-                self._cancelled[task] = time.monotonic() + _GRACE
-                ray.cancel(ref, force=False)
+        ref = next((ref for ref, number in self._tasks.items() if number == task), None)
+        if ref is not None and task not in self._cancelled:
+            self._cancelled[task] = time.monotonic() + _GRACE
+            ray.cancel(ref, force=False)
+            if self._streams:  # which is over at once now, while the task is not
+                del self._tasks[ref]
+                end = ref.completed()
+                self._tasks[end], self._over[end] = task, ref
 
     def _force(self) -> float:
         """End what has not listened; seconds until that is to be done again."""
-        now, left = time.monotonic(), math.inf
+        now, left = time.monotonic(), _GRACE
         for task, deadline in list(self._cancelled.items()):
             if deadline <= now:
-                self._cancelled[task] = math.inf
+                self._cancelled[task] = now + _GRACE  # Ray may miss it while it still asks
                 for ref in [ref for ref, number in self._tasks.items() if number == task]:
-                    ray.cancel(ref, force=True)
-            else:
-                left = min(left, deadline - now)
+                    ray.cancel(self._over.get(ref, ref), force=True)
+            left = min(left, self._cancelled[task] - now)
         return left
 
     def poll(self, timeout: float) -> Sequence[ExecutorEvent]:
@@ -190,13 +194,14 @@ class RayTasks:
     def close(self) -> None:
         """End what runs, and let go of the job and its data."""
         self._waiting.clear()
-        for ref in self._tasks:
-            ray.cancel(ref, force=False)
+        for task in list(self._tasks.values()):
+            self.cancel(task)
         if self._tasks:
             ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_GRACE)
         for ref in self._tasks:
-            ray.cancel(ref, force=True)
+            ray.cancel(self._over.get(ref, ref), force=True)
         self._tasks.clear()
+        self._over.clear()
         self._box.clear()
 
     def _hear(self, ref: Any) -> Iterator[ExecutorEvent]:
@@ -204,21 +209,21 @@ class RayTasks:
         task = self._tasks[ref]
         while True:
             try:
-                found = ray.get(next(ref) if self._streams else ref)
+                found = ray.get(next(ref) if isinstance(ref, ray.ObjectRefGenerator) else ref)
             except StopIteration:
                 event: ExecutorEvent = Lost(task, "node", "it has ended without results")
                 break
             except Exception as error:
                 event = _lost(task, error)
                 break
-            if isinstance(found, Results):
+            if isinstance(found, Results) or task in self._cancelled:
                 event = Done(task, found)
                 break
-            if task not in self._cancelled:
-                yield Reported(task, found)
+            yield Reported(task, found)
             if not ref.next_ready():
                 return
         del self._tasks[ref]
+        self._over.pop(ref, None)
         if self._cancelled.pop(task, None) is not None:
             event = Lost(task, "cancelled", "on request")  # what it returns may be due to that
         yield event
