@@ -2,7 +2,8 @@
 
 Nothing here waits: `poll` lets virtual time pass until something happens. When a trial
 comes back is decided by how long it is said to take; what it returns is found out by
-running it, together with all others at work, once the first of them comes back.
+running it, together with all others at work, once the first of them comes back. A generator
+is run at once instead, to know how many steps there are; each takes as long.
 """
 
 from __future__ import annotations
@@ -11,23 +12,27 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
 from typing import Literal
 
 import numpy as np
 
-from ..engine.records import Done, ExecutorEvent, Lost, Results, Task, Trials
+from ..engine.records import Done, ExecutorEvent, Lost, Reported, Reports, Results, Task, Trials
 from ..errors import UsageError
 from ..trial import Floats
 from .clock import VirtualClock
+from .streams import lengths, timed
 
 #: How long trials take: (k,) seconds.
 Takes = Callable[[Trials], Floats]
 
 #: What trials return; times and worker in it do not count.
 Returns = Callable[[Trials], Results]
+
+#: What the generators of a task report and, at last, return.
+Streams = Callable[[Task], tuple[Sequence[Reports], Results]]
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,8 @@ class _Run:
 class SimulatedExecutor:
     """Workers in virtual time.
 
-    takes          how long trials take
-    returns        what they return
+    takes          how long trials take; a generator, how long each of its steps does
+    returns        what they return, if the objective is no generator
     workers        how many there are
     clock          that this lets pass
     fate           what becomes of a task's worker
@@ -111,6 +116,7 @@ class SimulatedExecutor:
     resolution     seconds: what happens so soon after something else is heard with it
     charge_driver  whether the processor time that the driver really takes between two
                    polls passes in virtual time, too
+    streams        what a generator reports and returns; None: the objective is none
     """
 
     interruptible = True
@@ -127,6 +133,7 @@ class SimulatedExecutor:
         *,
         resolution: float = 0.0,
         charge_driver: bool = False,
+        streams: Streams | None = None,
     ) -> None:
         self.busy = 0.0  # seconds of work, that which was lost included
         self.driver = 0.0  # seconds that the driver was charged
@@ -137,6 +144,7 @@ class SimulatedExecutor:
         self._network = network
         self._resolution = round(resolution * 1e9)
         self._charges = charge_driver
+        self._streams = streams
         self._left = time.thread_time()  # when `poll` was left last, really
         self._new: OrderedDict[int, Task] = OrderedDict()  # submitted since then
         self._queue: OrderedDict[int, tuple[Task, Floats]] = OrderedDict()
@@ -240,6 +248,10 @@ class SimulatedExecutor:
                 self._begin(_Run(task, worker, now, seconds))
 
     def _begin(self, run: _Run) -> None:
+        reports: Sequence[Reports] = ()
+        if self._streams is not None:
+            reports, self._returned[run.task.id] = self._streams(run.task)
+            run = replace(run, seconds=lengths(run.seconds, reports))
         self._running[run.task.id] = self._runs[run.worker] = run
         seconds = float(run.seconds.sum())
         death = self._fate(run.task, seconds)
@@ -247,6 +259,13 @@ class SimulatedExecutor:
             self._plan(run.begin, seconds, partial(self._finish, run))
         else:
             self._plan(run.begin, death.after, partial(self._die, run, death))
+        for part in timed(reports, run.seconds, run.begin, f"worker {run.worker}"):
+            at = (int(part.time[0]) - run.begin) / 1e9
+            self._plan(run.begin, at, partial(self._report, run, part))
+
+    def _report(self, run: _Run, reports: Reports, now: int) -> None:
+        if self._running.get(run.task.id) is run:
+            self._send(Reported(run.task.id, reports), now)
 
     def _finish(self, run: _Run, now: int) -> None:
         if run.task.id not in self._running:

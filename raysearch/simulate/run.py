@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from .. import strategies
 from ..arguments import check_running, check_strategy, limits_of, objectives_of, space_of
@@ -13,17 +16,19 @@ from ..engine.evaluate import evaluate
 from ..engine.loop import Loop
 from ..engine.objective import examine
 from ..engine.proposer import Host, Proposer
-from ..engine.records import Finished, Job
+from ..engine.records import Finished, Job, Trials
 from ..errors import UsageError
 from ..rng import check_seed
 from ..space import Parameter, Space
 from ..strategies.base import ANY_NUMBER, AnyStrategy
 from ..study import Study
+from ..trial import Floats
 from .chance import Duration, Fates, Mishap, durations_of
 from .clock import START, VirtualClock
 from .executor import Outage, SimulatedExecutor, no_mishap
 from .ledger import Ledger
 from .result import Simulation
+from .streams import run_through
 
 
 def run(
@@ -52,7 +57,8 @@ def run(
                    how long that takes does not count
     workers        how many trials can run at once
     duration       how long trials take: seconds, a function of the configuration,
-                   `LogNormal` or `Measured`
+                   `LogNormal` or `Measured`; where they have budgets, per unit of the
+                   budget; of a generator, how long each of its steps takes
     time_limit     virtual seconds
     mishaps        `Crashes`, `Preemptions`
     outages        of workers, planned
@@ -95,11 +101,26 @@ def run(
         data=None,
         address="inline",
     )
-    job = Job(objective, space, objectives, seed, reproducible=reproducible)
-    signature, takes = examine(objective), durations_of(duration)
+    proposer = Proposer(strategy, space, objectives, seed, reproducible=reproducible)
+    job = Job(
+        objective,
+        space,
+        objectives,
+        seed,
+        reproducible=reproducible,
+        rungs=proposer.rungs,
+    )
+    signature, duration_of = examine(objective), durations_of(duration)
+
+    def takes(trials: Trials) -> Floats:
+        seconds = duration_of(trials, seed)
+        if signature.reports or trials.budget is None:
+            return seconds
+        return seconds * np.where(np.isnan(trials.budget), 1.0, trials.budget)
+
     clock = VirtualClock()
     executor = SimulatedExecutor(
-        lambda trials: takes(trials, seed),
+        takes,
         lambda trials: evaluate(job, signature, trials),
         workers,
         clock,
@@ -107,13 +128,14 @@ def run(
         outages,
         resolution=resolution,
         charge_driver=charge_driver,
+        streams=partial(run_through, job, signature) if signature.reports else None,
     )
-    proposer = Proposer(strategy, space, objectives, seed)
     loop = Loop(
         limits,
         proposer.max_pending(1),
         in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
         window=workers if reproducible else None,
+        judged=bool(proposer.rungs),
     )
     spec: dict[str, Any] = {
         "space": space.to_json(),
