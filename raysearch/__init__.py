@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from .space import Int as Int
     from .space import Space as Space
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
+    from .strategies.asha import ASHA as ASHA
     from .strategies.grid import GridSearch as GridSearch
+    from .strategies.hyperband import Hyperband as Hyperband
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
+    from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving
     from .study import Study as Study
     from .trial import Trial as Trial
 

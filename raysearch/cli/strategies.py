@@ -41,4 +41,9 @@ def command(as_json: bool) -> None:
 
 
 def _default(field: Field[Any]) -> Any:
+    """As it would be typed: of a strategy, its name."""
+    if field.default_factory is not MISSING:
+        from ..strategies import to_json
+
+        return to_json(field.default_factory())["strategy"]
     return None if field.default is MISSING else field.default

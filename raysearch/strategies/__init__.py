@@ -32,6 +32,9 @@ STRATEGIES: dict[str, str] = {
     "quasi-random": "quasi_random:QuasiRandom",
     "local": "local_search:LocalSearch",
     "annealing": "annealing:SimulatedAnnealing",
+    "halving": "successive_halving:SuccessiveHalving",
+    "asha": "asha:ASHA",
+    "hyperband": "hyperband:Hyperband",
 }
 
 
@@ -96,10 +99,10 @@ def check(strategy: object, objectives: int = 1) -> None:
         raise UsageError(
             f"strategy: expected one such as RandomSearch(), found {found}{_instead(strategy)}"
         )
-    if objectives > 1 and not strategy.multi_objective:
+    if not strategy.takes(objectives):
         able = [get(name).__name__ for name in names() if get(name).multi_objective]
         raise UsageError(
-            f"strategy: {type(strategy).__name__} takes one objective, found {objectives}; "
+            f"strategy: {strategy!r} takes one objective, found {objectives}; "
             f"take one of {able}, or weigh the objectives into one"
         )
 

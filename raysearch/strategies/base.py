@@ -64,6 +64,10 @@ class Strategy(ABC, Generic[S]):
     #: whether it promises to beat random search on smooth functions of some parameters
     beats_random: ClassVar[bool] = False
 
+    def takes(self, objectives: int) -> bool:
+        """Whether it understands losses with so many columns."""
+        return objectives == 1 or self.multi_objective
+
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:
         """The state before the first ask."""

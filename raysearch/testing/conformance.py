@@ -22,23 +22,32 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..rng import generator
 from ..space import Choice, Columns, Float, Int, Space
 from ..strategies import from_json, to_json
-from ..strategies.base import AnyStrategy, State
+from ..strategies.base import AnyStrategy
 from ..strategies.random import RandomSearch
 from ..strategies.state import dump, load
-from ..trial import FOREIGN, Batch, Floats, Outcome
-
-Loss = Callable[[Columns], Floats]
+from ..trial import FOREIGN, ROOT, Batch, Floats, Outcome
+from .searching import (
+    Loss,
+    ask_until_nothing,
+    assert_same,
+    bowl,
+    identity,
+    joined,
+    parents,
+    rows,
+    searched,
+    told,
+    under_way,
+)
 
 _MOST = 400  # points asked for where a space is to be used up
-_ROUNDS = 6  # of asking and telling, where a check only needs to be under way
 
 #: Spaces that between them have everything a space can have.
 SPACES: dict[str, Space] = {
@@ -77,85 +86,13 @@ SPACES: dict[str, Space] = {
 }
 
 
-# --- searching ------------------------------------------------------------------------------
-
-
-def bowl(columns: Columns) -> Floats:
-    """(k, 1) losses: squared distances from a point off the centre, in the unit cube."""
-    total = np.zeros(columns.k)
-    for i, (name, parameter) in enumerate(columns.parameters.items()):
-        distance = parameter.encode(columns.numbers[name]) - (0.3 + 0.4 * (i % 2))
-        total += np.where(columns.active.get(name, True), distance, 0.5) ** 2
-    return total[:, None]
-
-
-def told(space: Space, batch: Batch, loss: Loss = bowl) -> tuple[Batch, Outcome]:
-    """A batch as it comes back: in its canonical place, with its losses."""
-    columns = space.decode(batch.x)
-    return Batch(space.encode(columns), batch.number), Outcome(loss(columns))
-
-
-def _searched(
-    strategy: AnyStrategy, space: Space, seed: int, rounds: int = _ROUNDS, loss: Loss = bowl
-) -> Iterator[tuple[State, Batch]]:
-    """(state, batch) after each ask of a search that tells every batch at once."""
-    state = strategy.init(space, seed)
-    for _ in range(rounds):
-        state, batch = strategy.ask(state, 3)
-        yield state, batch
-        state = strategy.tell(state, *told(space, batch, loss))
-
-
-def _under_way(strategy: AnyStrategy, space: Space, seed: int) -> tuple[State, Batch]:
-    """A state in the middle of a search, and the points that are pending in it."""
-    *_, (state, batch) = _searched(strategy, space, seed)
-    return state, batch
-
-
-def _ask_until_nothing(
-    strategy: AnyStrategy, space: Space, seed: int, most: int
-) -> tuple[Floats, bool]:
-    """Points of a whole search, at most about `most`; and whether it has finished."""
-    state, found = strategy.init(space, seed), [np.empty((0, space.dim))]
-    while sum(map(len, found)) < most:
-        state, batch = strategy.ask(state, 7)
-        if not len(batch):
-            return np.concatenate(found), True
-        found.append(batch.x)
-        state = strategy.tell(state, *told(space, batch))
-    return np.concatenate(found), False
-
-
-def _identity(space: Space, x: Floats) -> Floats:
-    """Rows (n, d) that are equal only if the proposals are.
-
-    Canonical points, but for the places of continuous parameters, as a Float may be so
-    narrow that different places decode to one number.
-    """
-    columns, same = space.decode(x), space.snap(x)
-    for i, (name, parameter) in enumerate(space.parameters.items()):
-        if math.isinf(parameter.size):
-            active = columns.active.get(name, np.ones(len(x), dtype=bool))
-            same[active, i] = x[active, i]
-    return same
-
-
-def _rows(batch: Batch, rows: slice | NDArray[np.int64]) -> Batch:
-    return Batch(batch.x[rows], batch.number[rows])
-
-
-def _assert_same(a: Batch, b: Batch, why: str) -> None:
-    assert np.array_equal(a.number, b.number), f"{why}: numbers {a.number} and {b.number}"
-    assert np.array_equal(a.x, b.x), f"{why}: found\n{a.x}\nand\n{b.x}"
-
-
 # --- checks ---------------------------------------------------------------------------------
 
 
 def check_points_are_legal(strategy: AnyStrategy, space: Space, seed: int) -> None:
     """Points lie in the unit cube, meet the constraints, and are numbered on from 0."""
     number = 0
-    for state, batch in _searched(strategy, space, seed):
+    for state, batch in searched(strategy, space, seed):
         assert batch.x.shape == (len(batch), space.dim), f"shape {batch.x.shape}"
         assert len(batch) <= 3, f"asked for 3 points, got {len(batch)}"
         assert np.all((batch.x >= 0) & (batch.x <= 1)), f"outside the unit cube: {batch.x}"
@@ -168,38 +105,32 @@ def check_points_are_legal(strategy: AnyStrategy, space: Space, seed: int) -> No
 
 def check_batch_size_is_irrelevant(strategy: AnyStrategy, space: Space, seed: int) -> None:
     """ask(m) then ask(n) is ask(m + n); tell(a) then tell(b) is tell(a + b)."""
-    state, pending = _under_way(strategy, space, seed)
+    state, pending = under_way(strategy, space, seed)
     at_once, whole = strategy.ask(state, 9)
     in_parts, parts = state, []
     for n in (1, 2, 0, 6):
         in_parts, part = strategy.ask(in_parts, n)
         parts.append(part)
-    together = Batch(
-        np.concatenate([part.x for part in parts]), np.concatenate([p.number for p in parts])
-    )
-    _assert_same(whole, together, "ask(9) is not ask(1), ask(2), ask(0), ask(6)")
+    assert_same(whole, joined(*parts), "ask(9) is not ask(1), ask(2), ask(0), ask(6)")
 
-    everything = Batch(
-        np.concatenate([pending.x, whole.x]), np.concatenate([pending.number, whole.number])
-    )
-    batch, outcome = told(space, everything)
+    batch, outcome = told(space, joined(pending, whole))
     at_once = strategy.tell(at_once, batch, outcome)
     for i in range(len(batch)):
         one = slice(i, i + 1)
-        in_parts = strategy.tell(in_parts, _rows(batch, one), Outcome(outcome.loss[one]))
-    _assert_same(
+        in_parts = strategy.tell(in_parts, rows(batch, one), Outcome(outcome.loss[one]))
+    assert_same(
         strategy.ask(at_once, 5)[1], strategy.ask(in_parts, 5)[1], "tell is not tell one by one"
     )
 
 
 def check_state_survives_a_round_trip(strategy: AnyStrategy, space: Space, seed: int) -> None:
     """A state that was stored in the middle of a search continues it exactly."""
-    state, pending = _under_way(strategy, space, seed)
+    state, pending = under_way(strategy, space, seed)
     stored = dump(state)
     loaded = load(stored, strategy, space)
     assert dump(loaded) == stored, "the state that was loaded is not the one that was stored"
     back = told(space, pending)
-    _assert_same(
+    assert_same(
         strategy.ask(strategy.tell(state, *back), 5)[1],
         strategy.ask(strategy.tell(loaded, *back), 5)[1],
         "the loaded state continues differently",
@@ -208,15 +139,12 @@ def check_state_survives_a_round_trip(strategy: AnyStrategy, space: Space, seed:
 
 def check_told_in_any_order(strategy: AnyStrategy, space: Space, seed: int) -> None:
     """Any subset may be told, in any order, while the rest stays pending."""
-    state, pending = _under_way(strategy, space, seed)
+    state, pending = under_way(strategy, space, seed)
     state, more = strategy.ask(state, 6)
-    everything = Batch(
-        np.concatenate([pending.x, more.x]), np.concatenate([pending.number, more.number])
-    )
-    order = generator(seed, 0).permutation(len(everything))
-    batch, outcome = told(space, everything)
-    for rows in (order[::2], order[1::4], order[:0]):  # some are never told
-        state = strategy.tell(state, _rows(batch, rows), Outcome(outcome.loss[rows]))
+    batch, outcome = told(space, joined(pending, more))
+    order = generator(seed, 0).permutation(len(batch))
+    for which in (order[::2], order[1::4], order[:0]):  # some are never told
+        state = strategy.tell(state, rows(batch, which), Outcome(outcome.loss[which]))
         state, _ = strategy.ask(state, 2)
 
 
@@ -227,7 +155,7 @@ def check_failures_are_survived(strategy: AnyStrategy, space: Space, seed: int) 
         def loss(columns: Columns, value: float = value) -> Floats:
             return np.full((columns.k, 1), value)
 
-        for _, batch in _searched(strategy, space, seed, rounds=12, loss=loss):
+        for _, batch in searched(strategy, space, seed, rounds=12, loss=loss):
             assert np.isfinite(batch.x).all(), f"not finite after losses of {value}: {batch.x}"
 
 
@@ -239,13 +167,13 @@ def check_failures_and_successes_mix(strategy: AnyStrategy, space: Space, seed: 
         losses[1::2] = np.nan
         return losses
 
-    for _, batch in _searched(strategy, space, seed, rounds=12, loss=loss):
+    for _, batch in searched(strategy, space, seed, rounds=12, loss=loss):
         assert space.allowed(space.decode(batch.x)).all(), f"illegal after failures: {batch.x}"
 
 
 def check_arguments_are_left_alone(strategy: AnyStrategy, space: Space, seed: int) -> None:
     """What is passed is neither changed nor kept where the caller could change it."""
-    state, pending = _under_way(strategy, space, seed)
+    state, pending = under_way(strategy, space, seed)
     before = dump(state)
     batch, outcome = told(space, pending)
     kept = copy.deepcopy((batch.x, batch.number, outcome.loss))
@@ -266,27 +194,68 @@ def check_foreign_points_are_accepted(strategy: AnyStrategy, space: Space, seed:
     _, points = RandomSearch().ask(RandomSearch().init(space, seed), 5)
     batch, outcome = told(space, Batch(points.x, np.full(len(points), FOREIGN)))
     failed = Outcome(np.full_like(outcome.loss, np.nan))
-    for state in (strategy.init(space, seed), _under_way(strategy, space, seed)[0]):
+    for state in (strategy.init(space, seed), under_way(strategy, space, seed)[0]):
         for what in (outcome, failed):
             state, asked = strategy.ask(strategy.tell(state, batch, what), 4)
             assert space.allowed(space.decode(asked.x)).all(), "an illegal point"
 
 
 def check_nothing_comes_twice(strategy: AnyStrategy, space: Space, seed: int) -> None:
-    """No point is proposed twice; a finite space is used up completely or left finished."""
-    x, finished = _ask_until_nothing(strategy, space, seed, _MOST)
-    distinct = np.unique(_identity(space, x), axis=0)
+    """No point begins twice; a finite space is used up completely or left finished."""
+    x, finished = ask_until_nothing(strategy, space, seed, _MOST)
+    distinct = np.unique(identity(space, x), axis=0)
     assert len(distinct) == len(x), f"{len(x) - len(distinct)} of {len(x)} points came twice"
     if space.size < _MOST:
         assert finished, f"asked for {len(x)} points of a space that has {space.size}"
 
 
+def check_points_go_on_from_told_ones(strategy: AnyStrategy, space: Space, seed: int) -> None:
+    """A parent was told, has not failed, lies where its only child does, and had less budget."""
+    known: dict[int, tuple[Floats, float]] = {}
+
+    def loss(columns: Columns) -> Floats:
+        return np.where(np.arange(columns.k)[:, None] % 4 == 3, np.nan, bowl(columns))
+
+    state = strategy.init(space, seed)
+    for _ in range(30):
+        state, batch = strategy.ask(state, 4)
+        back, outcome = told(space, batch, loss)
+        budget = np.full(len(batch), math.inf) if batch.budget is None else batch.budget
+        for x, own, parent in zip(
+            space.snap(batch.x), budget, parents(batch).tolist(), strict=True
+        ):
+            if parent != ROOT:
+                assert parent in known, f"point {parent} failed, was not told, or went on already"
+                at, before = known.pop(parent)
+                assert np.allclose(x, at, rtol=0, atol=1e-9), f"{parent} is at {at}, its child {x}"
+                assert before < own, f"{parent} has budget {before}, its child {own}"
+        state = strategy.tell(state, back, outcome)
+        for i in np.flatnonzero(~np.isnan(outcome.loss).any(axis=1)):
+            known[int(batch.number[i])] = (back.x[i], float(budget[i]))
+
+
+def check_reports_only_stop(strategy: AnyStrategy, space: Space, seed: int) -> None:
+    """What is reported changes nothing that is asked; reported again, it changes nothing at all."""
+    state, pending = under_way(strategy, space, seed)
+    batch, outcome = told(space, pending)
+    for rung in range(len(strategy.rungs())):
+        arguments = (batch, np.full(len(batch), rung), outcome.loss)
+        after, stop = strategy.report(state, *arguments)
+        again, _ = strategy.report(after, *arguments)
+        assert stop.shape == (len(batch),), f"{len(batch)} points, but decisions {stop}"
+        assert dump(again) == dump(after), "a second report of the same changes the state"
+        assert_same(
+            strategy.ask(state, 5)[1], strategy.ask(after, 5)[1], "a report changes what is asked"
+        )
+        state = after
+
+
 def check_seeds_matter(strategy: AnyStrategy, space: Space, seed: int) -> None:
     """The same seed gives the same search, bit for bit."""
-    first = [batch for _, batch in _searched(strategy, space, seed)]
-    again = [batch for _, batch in _searched(strategy, space, seed)]
+    first = [batch for _, batch in searched(strategy, space, seed)]
+    again = [batch for _, batch in searched(strategy, space, seed)]
     for a, b in zip(first, again, strict=True):
-        _assert_same(a, b, "the same seed, but other points")
+        assert_same(a, b, "the same seed, but other points")
 
 
 def check_options_survive_json(strategy: AnyStrategy, space: Space, seed: int) -> None:
@@ -307,6 +276,8 @@ CHECKS: tuple[Callable[[AnyStrategy, Space, int], None], ...] = (
     check_arguments_are_left_alone,
     check_foreign_points_are_accepted,
     check_nothing_comes_twice,
+    check_points_go_on_from_told_ones,
+    check_reports_only_stop,
     check_seeds_matter,
     check_options_survive_json,
 )

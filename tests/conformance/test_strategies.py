@@ -7,9 +7,22 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from raysearch.strategies import STRATEGIES, get
+from raysearch.strategies.asha import ASHA
+from raysearch.strategies.grid import GridSearch
+from raysearch.strategies.hyperband import Hyperband
+from raysearch.strategies.local_search import LocalSearch
+from raysearch.strategies.quasi_random import QuasiRandom
+from raysearch.strategies.successive_halving import SuccessiveHalving
 from raysearch.testing import conformance
 from raysearch.testing.spaces import spaces
 
+SAMPLERS = [
+    SuccessiveHalving(LocalSearch(), max_budget=9, points=4),
+    ASHA(LocalSearch(chains=4), max_budget=4, eta=2),
+    ASHA(GridSearch(), max_budget=4, eta=2),
+    Hyperband(LocalSearch(), max_budget=1, min_budget=0.25, eta=2),
+]
+OPTIONS = [QuasiRandom(method="halton"), GridSearch(order="shuffled"), *SAMPLERS]
 CLAIMING = [name for name in STRATEGIES if get(name).beats_random]
 
 
@@ -26,13 +39,15 @@ def test_beats_random_where_it_claims_to(name):
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("option", ["halton", "shuffled"])
-def test_contract_with_options(option, check):
-    strategies = {
-        "halton": get("quasi-random")(method="halton"),
-        "shuffled": get("grid")(order="shuffled"),
-    }
-    check(strategies[option], conformance.SPACES["conditional"], seed=1)
+@pytest.mark.parametrize("strategy", OPTIONS, ids=repr)
+def test_contract_with_options(strategy, check):
+    check(strategy, conformance.SPACES["conditional"], seed=1)
+
+
+@pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("strategy", SAMPLERS, ids=repr)
+def test_contract_in_a_finite_space(strategy, check):
+    check(strategy, conformance.SPACES["finite"], seed=2)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)

@@ -272,7 +272,7 @@ class One(Two):
         (lambda: AskTell(SPACE, Two(), mode=[]), r"mode: expected 'min' or 'max'"),
         (
             lambda: AskTell(SPACE, One(), mode=["min", "max"]),
-            r"strategy: One takes one objective, found 2",
+            r"strategy: One\(\) takes one objective, found 2",
         ),
         (lambda: AskTell(SPACE, Two(), seed=-1), r"seed: expected 0 <= seed"),
         (lambda: AskTell(SPACE, Two()).ask(0), r"n: expected an integer >= 1, found 0"),
