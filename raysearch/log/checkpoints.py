@@ -96,7 +96,7 @@ class Checkpoints:
         self._drop_all(number, old)
 
     def _drop_all(self, number: int, entries: list[_Entry]) -> None:
-        self._entries[number] = [e for e in self._entries[number] if e not in entries]
+        self._entries[number] = [e for e in self._entries.get(number, []) if e not in entries]
         for entry in entries:
             self._drop(_name(number, entry))
 
