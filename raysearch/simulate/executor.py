@@ -253,15 +253,15 @@ class SimulatedExecutor:
             reports, self._returned[run.task.id] = self._streams(run.task)
             run = replace(run, seconds=lengths(run.seconds, reports))
         self._running[run.task.id] = self._runs[run.worker] = run
+        for part in timed(reports, run.seconds, run.begin, f"worker {run.worker}"):
+            at = (int(part.time[0]) - run.begin) / 1e9
+            self._plan(run.begin, at, partial(self._report, run, part))
         seconds = float(run.seconds.sum())
         death = self._fate(run.task, seconds)
         if death is None:
             self._plan(run.begin, seconds, partial(self._finish, run))
         else:
             self._plan(run.begin, death.after, partial(self._die, run, death))
-        for part in timed(reports, run.seconds, run.begin, f"worker {run.worker}"):
-            at = (int(part.time[0]) - run.begin) / 1e9
-            self._plan(run.begin, at, partial(self._report, run, part))
 
     def _report(self, run: _Run, reports: Reports, now: int) -> None:
         if self._running.get(run.task.id) is run:
