@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from .errors import SpaceError as SpaceError
     from .errors import StudyError as StudyError
     from .errors import UsageError as UsageError
+    from .repeats import repeated as repeated
+    from .search import confirm as confirm
     from .search import retry as retry
     from .search import search as search
     from .space import Choice as Choice
     from .space import Float as Float
     from .space import Int as Int
     from .space import Space as Space
+    from .stopping import NoImprovement as NoImprovement
+    from .stopping import RegretBelow as RegretBelow
+    from .stopping import Target as Target
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.asha import ASHA as ASHA
     from .strategies.grid import GridSearch as GridSearch
@@ -48,8 +53,10 @@ _MODULES = {
     "engine.objective": "vectorized",
     "errors": "ClusterError Interrupted ObjectiveError RaysearchError SearchFailed SpaceError "
     "StudyError UsageError",
-    "search": "retry search",
+    "repeats": "repeated",
+    "search": "confirm retry search",
     "space": "Choice Float Int Space",
+    "stopping": "NoImprovement RegretBelow Target",
     "study": "Study",
     "trial": "Trial",
 }

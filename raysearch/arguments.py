@@ -86,6 +86,12 @@ def limits_of(
     )
 
 
+def check_option(name: str, value: Any, options: Sequence[str]) -> None:
+    """One of some texts."""
+    if value not in options:
+        raise UsageError(f"{name}: expected one of {list(options)}, found {value!r}")
+
+
 def count_of(name: str, count: Any) -> int | None:
     """The count, an integer >= 1, or None."""
     if count is None:

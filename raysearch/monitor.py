@@ -16,7 +16,9 @@ from .engine.loop import Loop
 from .engine.progress import Best, Progress
 from .engine.records import RETRIED, Finished
 from .errors import UsageError
-from .study import FinishedTrial, Study
+from .finished import FinishedTrial
+from .stopping import Condition, Seen
+from .study import Study
 from .trial import ROOT, STATES, has_result
 
 Callback = Callable[[Sequence[FinishedTrial]], Any]
@@ -30,6 +32,7 @@ class Monitor:
     before     the study as it was before this session
     show       gets a `Progress` after every round; None: nobody
     callbacks  get the trials of every round, once they are durable
+    conditions  any of which ends the search
     known      what of a `Progress` stays the same: strategy, trials, time_limit, study
     """
 
@@ -39,6 +42,7 @@ class Monitor:
         /,
         show: Callable[[Progress], None] | None,
         callbacks: Sequence[Callback],
+        conditions: Sequence[Condition] = (),
         **known: Any,
     ) -> None:
         self.failed = 0  # trials without a result, in this session
@@ -46,9 +50,12 @@ class Monitor:
         self._objectives = before.objectives
         self._show = show
         self._callbacks = callbacks
+        self._conditions = conditions
+        self._seen = Seen(-1.0 if before.objectives.maximize[0] else 1.0)
         self._known = {"name": before.place.rstrip("/").rpartition("/")[2], **known}
         self._best: Best | None = None
         self._furthest = -math.inf  # budget of the best
+        self._compared = -math.inf  # budget of what conditions are told
         self._since = 0  # trials told after the best
         self._history: list[float] = []
         self._busy = 0.0  # seconds that trials of this session took
@@ -56,6 +63,9 @@ class Monitor:
         self._start = self._last = math.nan  # of the first and the latest round
         self._failed_before = len(before) - before.counts.get("complete", 0)  # and not retried
         self._known["resumed"] = len(before)
+        if conditions and len(before):
+            self._compared = before.furthest
+            self._seen.take(before.losses)
         with suppress(UsageError):  # there is none yet, or a front
             best = before.best
             self._furthest = math.inf if best.budget is None else best.budget
@@ -73,10 +83,16 @@ class Monitor:
             self._record(record)
         if self._show is not None:
             self._show(self._progress(loop))
-        if not self._callbacks or not finished:
+        if not finished:
             return False
-        trials = [trial for record in finished for trial in _trials(record)]
-        return any([callback(trials) is True for callback in self._callbacks])
+        trials = [t for record in finished for t in _trials(record)] if self._callbacks else []
+        wishes = [callback(trials) is True for callback in self._callbacks]
+        return any(wishes) or self.met
+
+    @property
+    def met(self) -> bool:
+        """Whether what was found so far is enough."""
+        return any(condition.met(self._seen) for condition in self._conditions)
 
     def _record(self, finished: Finished) -> None:
         self._busy += float(np.nansum(finished.seconds))
@@ -84,6 +100,8 @@ class Monitor:
         self.failed += int(np.count_nonzero(~has_result(finished.state)))
         if finished.errors:
             self.error = finished.errors[max(finished.errors)]
+        if self._conditions:
+            self._note(finished)
         if len(self._objectives.names) > 1 or not has_result(finished.state).any():
             return
         loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
@@ -101,6 +119,15 @@ class Monitor:
             self._history.append(self._best.value)
             if len(self._history) > _HISTORY:
                 del self._history[1::2]
+
+    def _note(self, finished: Finished) -> None:
+        """For conditions; only trials that got as far as any are compared."""
+        loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
+        budget = np.where(np.isnan(finished.budget), np.inf, finished.budget)
+        most = float(np.max(budget[~np.isnan(loss)], initial=-np.inf))
+        if most > self._compared:
+            self._compared, self._seen = most, Seen(self._seen.sign)
+        self._seen.take(np.where(budget == self._compared, loss, np.nan))
 
     def _take(self, number: int, value: float, config: Mapping[str, Any]) -> None:
         self._best = Best(number, self._objectives.names[0], value, config)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from . import strategies
 from .arguments import (
+    check_option,
     check_running,
     check_strategy,
     check_study,
@@ -21,28 +21,32 @@ from .arguments import (
     objectives_of,
     space_of,
 )
-from .engine.driver import Driver, steady_clock
-from .engine.events import Why
-from .engine.executors import Where, open_executor
+from .engine.driver import steady_clock
+from .engine.executors import Where
 from .engine.loop import Loop
 from .engine.progress import Progress
-from .engine.proposer import Host, Nobody, Proposer
-from .engine.records import Job, Reports
-from .engine.signals import Heard, listening
-from .errors import ClusterError, ClusterLost, Interrupted, SearchFailed, UsageError
+from .engine.proposer import Nobody, Proposer
+from .engine.records import Job
+from .errors import UsageError
 from .log import MemoryLog, StudyLog
+from .log.checkpoints import KEEP, Keep
 from .log.compare import DECISIVE, check_same
-from .monitor import Callback, Monitor
-from .report.live import Live
+from .monitor import Callback
+from .reruns import rerun
 from .resume import failed_trials, first_number, fold, stored_history, stored_reports
 from .rng import check_seed
+from .session import View, run_session
 from .space import Parameter, Space
+from .stopping import Condition, conditions_of
 from .strategies.base import ANY_NUMBER, AnyStrategy
 from .study import Study
 from .trial import STATES
 
 #: the states of trials that have no result
 FAILED = tuple(state for state in STATES if state not in ("complete", "stopped"))
+
+
+_REPEATS = 5  # of each trial that `search(confirm=...)` runs again
 
 
 def search(
@@ -67,11 +71,15 @@ def search(
     callbacks: Sequence[Callback] = (),
     data: Mapping[str, Any] | None = None,
     address: str | None = None,
+    stop_when: Condition | Sequence[Condition] | None = None,
+    checkpoints: Keep = "last",
+    confirm: int | None = None,
 ) -> Study:
     """Search the space for the configuration with the best metric, in parallel on Ray.
 
     objective     function of (config) or (config, trial) that returns a number or a
-                  mapping of metrics; or, marked ``@vectorized``, of columns
+                  mapping of metrics; or, marked ``@vectorized``, of columns; or a generator
+                  that yields metrics as it trains, or pairs of metrics and a state
     space         what is searched
     strategy      how; QuasiRandom() if left out
     trials        finished trials in the study, failed ones included; None: no limit
@@ -97,6 +105,13 @@ def search(
     data          large inputs that travel to each worker once, as ``trial.data``
     address       None: a running local Ray, or a new one; "auto", "local",
                   "ray://host:10001", "host:6379"; "inline": this process, without Ray
+    stop_when     conditions such as `Target(0.01)` or `NoImprovement(trials=100)`: once one
+                  of them is met, the search ends as if somebody had stopped it
+    checkpoints   which of the states that trials save are kept: of every configuration the
+                  "last"; of the "best" trial alone, once the search is over; or those at
+                  "rungs", too
+    confirm       run so many of the best trials again at the end, each 5 times on fresh
+                  seeds: ``study.confirmed``, as of `confirm`
 
     Returns the study. Raises UsageError before anything is started if an argument is
     wrong, StudyMismatch if a stored study does not fit, SearchFailed if the first trials
@@ -128,6 +143,9 @@ def search(
     concurrency = count_of("concurrency", concurrency)
     check_study(study, resume)
     check_view(progress, callbacks)
+    conditions = conditions_of(stop_when)
+    check_option("checkpoints", checkpoints, KEEP)
+    again = count_of("confirm", confirm)
     check_running(
         objective,
         concurrency=concurrency,
@@ -172,8 +190,60 @@ def search(
             proposer.rungs,
         )
         where = Where(address, ray_options, concurrency)
-        view = _View(progress, callbacks, type(strategy).__name__, trials, time_limit)
-        return _run(loop, proposer, job, log, where, view, past.reported)
+        view = View(progress, callbacks, type(strategy).__name__, trials, time_limit, conditions)
+        log.checkpoints.keep = checkpoints
+        found = run_session(loop, proposer, job, log, where, view, past.reported)
+    if again is not None:
+        run = partial(
+            search,
+            concurrency=concurrency,
+            ray_options=ray_options,
+            retries=retries,
+            timeout=timeout,
+            progress=progress,
+            data=data,
+            address=address,
+        )
+        found.confirmed = rerun(run, objective, found, again, _REPEATS)
+    return found
+
+
+def confirm(
+    objective: Callable[..., Any],
+    study: str | Path | Study,
+    *,
+    best: int = 5,
+    repeats: int = 5,
+    **options: Any,
+) -> pa.Table:
+    """Run the best trials of a study again on fresh seeds, so that a lucky winner is found out.
+
+    study    as a search returned it, or the place where one is stored
+    best     how many of the best trials are run again
+    repeats  how often each, >= 2
+    options  of `search` that say where and how: concurrency, ray_options, retries, timeout,
+             progress, data, address
+
+    Returns one row a trial, the best mean first: trial, its number; searched, its value in
+    the search; runs, how many have a result; mean and std of these; low and high, the 95 %
+    confidence interval of the mean. Reruns are stored in a study of their own inside the
+    study's folder, and not run again if they are there.
+
+    >>> import raysearch as rs
+    >>> noisy = lambda config, trial: config["x"] ** 2 + trial.rng.normal()
+    >>> quiet = {"address": "inline", "progress": False}
+    >>> study = rs.search(noisy, {"x": rs.Float(-1, 1)}, trials=50, **quiet)
+    >>> table = rs.confirm(noisy, study, best=3, repeats=20, **quiet)
+    >>> bool(table["mean"][0].as_py() > study.best.metrics["loss"])
+    True
+    """
+    found = study if isinstance(study, Study) else Study.load(study)
+    k, times = count_of("best", best), count_of("repeats", repeats)
+    if k is None or times is None or times < 2:
+        raise UsageError(
+            f"best, repeats: expected integers >= 1 and >= 2, found {best!r} and {repeats!r}"
+        )
+    return rerun(partial(search, **options), objective, found, k, times)
 
 
 def retry(
@@ -231,11 +301,8 @@ def retry(
         )
         job = Job(objective, space, objectives, spec["seed"], limits.timeout, data or {})
         where = Where(address, ray_options, concurrency)
-        view = _View(progress, callbacks, "retry", len(stored), time_limit)
-        return _run(loop, Nobody(space), job, log, where, view)
-
-
-# --- the search itself ----------------------------------------------------------------------
+        view = View(progress, callbacks, "retry", len(stored), time_limit)
+        return run_session(loop, Nobody(space), job, log, where, view)
 
 
 def _open(
@@ -245,86 +312,3 @@ def _open(
         return MemoryLog(space, spec)
     allow = DECISIVE if resume == "changed" else ()
     return StudyLog.open(study, space, spec, resume=bool(resume), allow=allow)
-
-
-@dataclass(frozen=True)
-class _View:
-    """What is shown, and to whom."""
-
-    progress: bool | Callable[[Progress], None]
-    callbacks: Sequence[Callback]
-    strategy: str
-    trials: int | None
-    time_limit: float | None
-
-
-def _run(
-    loop: Loop,
-    host: Host,
-    job: Job,
-    log: StudyLog | MemoryLog,
-    where: Where,
-    view: _View,
-    reported: Mapping[int, Reports] | None = None,
-) -> Study:
-    """Search, and say how it ended."""
-    study = Study(log, job.space)
-    with ExitStack() as stack:
-        show = view.progress if callable(view.progress) else None
-        if view.progress is True:
-            live = stack.enter_context(Live())
-            show = live.update
-            for note in log.notes:
-                live.note(note)
-        monitor = Monitor(
-            study,
-            show,
-            view.callbacks,
-            strategy=view.strategy,
-            trials=view.trials,
-            time_limit=view.time_limit,
-            study=log.place if isinstance(log, StudyLog) else None,
-        )
-        if why := loop.done(steady_clock()):
-            heard = Heard()
-        else:
-            output = log.folder / "run.log" if log.folder else None
-            executor = stack.enter_context(open_executor(job, where, output))
-            driver = Driver(loop, host, executor, log, monitor, reported=reported)
-            heard = stack.enter_context(listening(driver.stop, interrupt=executor.interruptible))
-            try:
-                why = driver.run()
-            except ClusterError as error:
-                raise ClusterLost(f"{error}; what is finished is {_safe(log)}") from error
-            except KeyboardInterrupt:  # the second one, or a trial's own
-                if heard.number is None:
-                    raise
-                why = "stopped"
-    log.close()
-    return _conclude(Study(log, job.space), why, heard, monitor, _safe(log))
-
-
-def _conclude(study: Study, why: Why, heard: Heard, monitor: Monitor, safe: str) -> Study:
-    """Return the study, or raise what its end calls for."""
-    if why == "failures":
-        error = (monitor.error or "").strip()
-        summary = error.rpartition("\n")[2]
-        details = error if summary != error else ""
-        raise SearchFailed(
-            f"{summary}\n{details}\nThe first {monitor.failed} trials all failed, so the "
-            "search was ended; mend the objective and start again, or pass max_failures=None to go "
-            "on through failures"
-        )
-    if heard.number is not None:
-        name = signal.Signals(heard.number).name
-        raise Interrupted(
-            f"ended by {name}, in order: {len(study)} trials, {safe}", study, heard.number
-        )
-    return study
-
-
-def _safe(log: StudyLog | MemoryLog) -> str:
-    """What remains of a search that was cut short."""
-    if isinstance(log, MemoryLog):
-        return "in memory only"
-    return f"stored in {log.place}; the same command goes on from there"

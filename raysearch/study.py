@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .engine.checkpoint import unpack
 from .engine.records import Objectives
 from .errors import SpaceError, StudyNotFound, UsageError
+from .finished import FinishedTrial, html_table
 from .log import Reader
 from .log.metrics import metrics_of
 from .log.reports import valid
@@ -62,39 +62,8 @@ class Source(Protocol):
     ) -> Iterator[pa.RecordBatch]:
         """All rows in the order told, of all or some columns."""
 
-
-@dataclass(frozen=True)
-class FinishedTrial:
-    """One trial that is over.
-
-    number    in its study, from 0
-    config    of its active parameters
-    metrics   that it returned
-    state     complete, stopped, failed, invalid, timeout, crashed or oom
-    seconds   it ran
-    attempts  how often it was begun
-    started   when, in UTC; None if it never came to that
-    worker    that ran it, "" if unknown
-    error     what went wrong, None if nothing did
-    budget    how far it got; None: there was no budget
-    parent    number of the trial that it went on from; None: none
-    """
-
-    number: int
-    config: Mapping[str, Any]
-    metrics: Mapping[str, Any]
-    state: str
-    seconds: float
-    attempts: int
-    started: datetime | None
-    worker: str
-    error: str | None
-    budget: float | None = None
-    parent: int | None = None
-
-    def _repr_html_(self) -> str:
-        pairs = {"state": self.state, **self.metrics, **self.config}
-        return _html_table(f"Trial {self.number}", pairs)
+    def checkpoint(self, number: int) -> bytes | None:
+        """What a trial has saved last, if it is there."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +96,9 @@ class Study:
     Traceback (most recent call last):
     raysearch.errors.StudyNotFound: study no/such/folder: there is no study here ...
     """
+
+    #: what `search(confirm=...)` has found: means over fresh seeds; see `raysearch.confirm`
+    confirmed: pa.Table | None = None
 
     def __init__(self, source: Source, space: Space | None = None) -> None:
         if not hasattr(source, "batches"):
@@ -216,12 +188,42 @@ class Study:
                 f"study.best: there are several objectives, {list(self.objectives.names)}; "
                 "use study.pareto"
             )
-        loss = np.where(self._index.furthest, self._index.loss[:, 0], np.nan)
+        loss = self.losses
         if np.isnan(loss).all():
             raise UsageError(f"study.best: no trial is complete; {self._why_none()}")
         equal = np.flatnonzero(loss == np.nanmin(loss))
         first = equal[np.argmin(self._index.number[equal])]  # whenever it was told
         return self._trial(int(self._index.row[first]))
+
+    @property
+    def losses(self) -> Floats:
+        """(n,) of the first objective, to be minimised, in the order told; NaN: not comparable."""
+        return np.where(self._index.furthest, self._index.loss[:, 0], np.nan)
+
+    @property
+    def furthest(self) -> float:
+        """The highest budget that a trial has reached; infinite where there are none."""
+        return float(np.max(self._index.budget[self._index.furthest], initial=-np.inf))
+
+    @property
+    def ranking(self) -> Ints:
+        """Numbers of the trials that can be compared, the best of the one objective first."""
+        index = self._index
+        rows = np.flatnonzero(index.furthest)
+        order = np.lexsort((index.number[rows], index.loss[rows, 0]))
+        return np.asarray(index.number[rows[order]])
+
+    def checkpoint(self, number: int) -> dict[str, Any] | None:
+        """What a trial, or the one that it has gone on from, has saved last; None: nothing.
+
+        Tensors come as numpy arrays. Raises StudyCorrupt if it is damaged.
+        """
+        trial: FinishedTrial | None = self.trial(number)
+        while trial is not None:
+            if (data := self._source.checkpoint(trial.number)) is not None:
+                return unpack(data)
+            trial = None if trial.parent is None else self.trial(trial.parent)
+        return None
 
     def trial(self, number: int) -> FinishedTrial:
         """The trial of this number; UsageError if there is none that is over."""
@@ -254,7 +256,7 @@ class Study:
             pass
         else:
             pairs |= {"best": best.number, **best.metrics, **best.config}
-        return _html_table(f"Study {self.place}", pairs)
+        return html_table(f"Study {self.place}", pairs)
 
     # --- reading --------------------------------------------------------------------------
 
@@ -380,11 +382,3 @@ def _front(loss: Floats) -> Ints:
         if not dominated.any():
             front.append(i)
     return np.sort(np.array(front, dtype=np.int64))
-
-
-def _html_table(title: str, pairs: Mapping[str, Any]) -> str:
-    rows = "".join(
-        f"<tr><th>{html.escape(str(name))}</th><td>{html.escape(str(value))}</td></tr>"
-        for name, value in pairs.items()
-    )
-    return f"<table><caption>{html.escape(title)}</caption>{rows}</table>"

@@ -10,7 +10,8 @@ from .command import Command, json_option, study_argument
 from .console import data, emit
 
 if TYPE_CHECKING:
-    from ..study import FinishedTrial, Study
+    from ..finished import FinishedTrial
+    from ..study import Study
 
 
 @click.command(cls=Command)

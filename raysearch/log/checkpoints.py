@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import IO, Literal, NamedTuple
+from typing import IO, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .storage import Storage
 #: Which checkpoints are kept: of every configuration the last one; of the best trial alone,
 #: once the search is over; or the last one and those at rungs.
 Keep = Literal["last", "best", "rungs"]
+KEEP = get_args(Keep)
 
 _NAME = re.compile(r"checkpoints/(\d+)-([0-9.e+-]+)(r?)\.npz")
 

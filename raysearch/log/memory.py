@@ -59,6 +59,10 @@ class MemoryLog:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""
         return self.checkpoints.starts(trials)
 
+    def checkpoint(self, number: int) -> bytes | None:
+        """What a trial has saved last, if it is there."""
+        return self.checkpoints.last(number)
+
     def batches(
         self, names: Sequence[str] | None = None, table: Table = TRIALS
     ) -> Iterator[pa.RecordBatch]:

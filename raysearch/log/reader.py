@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import StudyCorrupt, StudyFormat, StudyNotFound
+from .checkpoints import StoredCheckpoints
 from .parts import Chunk, Part, list_parts
 from .place import open_storage
 from .schema import TRIALS, Table, fit, unify
@@ -181,6 +182,13 @@ class Reader:
             except FileNotFoundError as error:
                 if attempt == _TRIES - 1:
                     raise StudyCorrupt(f"study {self.place}: a file is gone: {error}") from None
+
+    def checkpoint(self, number: int) -> bytes | None:
+        """What a trial has saved last, if it is there."""
+        with storing(self.storage, "reading"):
+            checkpoints = StoredCheckpoints(self.storage)
+            checkpoints.look()
+            return checkpoints.last(number)
 
     def schema(self) -> pa.Schema:
         """The columns that `batches` gives."""

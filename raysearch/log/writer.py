@@ -173,6 +173,10 @@ class StudyLog:
         with storing(self._storage, "reading checkpoints"):
             return self.checkpoints.starts(trials)
 
+    def checkpoint(self, number: int) -> bytes | None:
+        """What a trial has saved last, if it is there."""
+        return self._reader.checkpoint(number)
+
     def _write(self, table: Table, batches: Sequence[pa.RecordBatch]) -> None:
         if self._dead:
             raise StudyStorage(None, f"study {self.place}: {self._dead}")
