@@ -81,12 +81,20 @@ class Trial:
     config  parameter name -> value, of the active parameters
     seed    of the trial, in [0, 2**32), drawn from the seed of the search and the number
     data    what was passed as ``search(data=...)``
+    budget  how far it is to be trained, in the unit of the objective's steps, as counted from
+            the very beginning; None: in full
+    parent  number of the trial that it goes on from, of the same configuration with a lower
+            budget; None: it begins from its beginning
+    checkpoint  what the parent, or an earlier attempt, has saved last; None: nothing
     """
 
     number: int
     config: Mapping[str, Any]
     seed: int
     data: Mapping[str, Any] = field(default_factory=dict)
+    budget: float | None = None
+    parent: int | None = None
+    checkpoint: Mapping[str, Any] | None = None
 
     @cached_property
     def rng(self) -> np.random.Generator:
