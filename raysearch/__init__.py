@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from .stopping import Target as Target
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.asha import ASHA as ASHA
+    from .strategies.asha_stopping import StoppingASHA as StoppingASHA
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.hyperband import Hyperband as Hyperband
     from .strategies.local_search import LocalSearch as LocalSearch
+    from .strategies.median_stopping import MedianStopping as MedianStopping
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class _Asked:
 
     trial: Trial
     batch: Batch
+    curve: Floats | None = None  # (1, r, m) losses at rungs
+    stopped: float | None = None  # budget at which it was to be stopped
 
 
 class AskTell:
@@ -60,6 +62,16 @@ class AskTell:
     ...     loop.tell(trial, trial.config["x"] ** 2)
     >>> loop.best.value < 0.01
     True
+
+    A strategy with budgets says in `trial.budget` how far to train, and in `trial.parent` the
+    number of the trial to go on from, whose checkpoint is yours to keep. One that stops trials
+    wants to hear of them while they run::
+
+        for step in range(1, int(trial.budget) + 1):
+            value = train_on()
+            if loop.report(trial, step, value):
+                break
+        loop.tell(trial, value)
     """
 
     def __init__(
@@ -77,6 +89,9 @@ class AskTell:
         self._state = strategy.init(self._space, self._seed)
         self._count = 0  # trials so far
         self._pending: dict[int, _Asked] = {}
+        self._numbers: dict[int, int] = {}  # of points that may be parents: those of their trials
+        self._in_full = max(strategy.budgets(), default=math.inf)
+        self._reached = -math.inf  # the highest budget told
         self._front: list[tuple[Floats, Told]] = []  # losses, and the trial
         self._finished = False
 
@@ -92,11 +107,49 @@ class AskTell:
         self._finished = not len(batch) and not self._pending
         columns = self._space.decode(batch.x)
         x = self._space.encode(columns)  # canonical, as strategies are told
-        trials = self._new_trials(columns.configs())
-        for i, trial in enumerate(trials):
-            told_as = Batch(x[i : i + 1], batch.number[i : i + 1])
+        trials = []
+        for i, trial in enumerate(self._new_trials(columns.configs())):
+            one = slice(i, i + 1)
+            told_as = Batch(x[one], batch.number[one])
+            if batch.budget is not None:
+                told_as = replace(told_as, budget=batch.budget[one])
+                trial = replace(trial, budget=float(batch.budget[i]))
+            if batch.parent is not None:
+                told_as = replace(told_as, parent=batch.parent[one])
+                trial = replace(trial, parent=self._numbers.pop(int(batch.parent[i]), None))
+                self._numbers[int(batch.number[i])] = trial.number
             self._pending[trial.number] = _Asked(trial, told_as)
+            trials.append(trial)
         return trials
+
+    def report(self, trial: Trial, budget: float, value: float | Sequence[float]) -> bool:
+        """Say how a trial stands that still runs; whether it is to be stopped, and then told.
+
+        trial   as asked for
+        budget  how far it has come, > 0; the strategy judges it at its `rungs`
+        value   there, as for `tell`
+
+        Raises UsageError if the trial is not waited for, or the budget or value is wrong.
+        """
+        asked, reached = self._waiting(trial), real(budget)
+        if reached is None or not reached > 0:
+            raise UsageError(f"budget: expected a number > 0, found {budget!r}")
+        loss = self._loss(self._values(value))
+        rungs = self._strategy.rungs()
+        rung = int(np.searchsorted(rungs, reached, side="right")) - 1
+        if rung < 0 or np.isnan(loss).any():
+            return False
+        nowhere = np.full((1, len(rungs), len(loss)), np.nan)
+        curve = nowhere if asked.curve is None else asked.curve.copy()
+        if not np.isnan(curve[0, rung]).any():
+            return asked.stopped is not None  # judged there already
+        curve[0, rung] = loss
+        self._state, stop = self._strategy.report(
+            self._state, asked.batch, np.array([rung]), loss[None]
+        )
+        stopped = reached if stop[0] else None
+        self._pending[trial.number] = replace(asked, curve=curve, stopped=stopped)
+        return bool(stop[0])
 
     def tell(
         self, trial: Trial | Mapping[str, Any], value: float | Sequence[float | None] | None
@@ -109,21 +162,21 @@ class AskTell:
         Raises UsageError if the trial is not waited for, or the value is of a wrong type.
         """
         values = self._values(value)
-        loss = np.array(values) * self._signs
-        if np.isneginf(loss).any():
-            raise UsageError(
-                f"value: expected no infinitely good value, found {value!r}; "
-                "tell None if the trial failed"
-            )
+        loss = self._loss(values)
         asked = self._foreign(trial) if isinstance(trial, Mapping) else self._waiting(trial)
-        self._state = self._strategy.tell(self._state, asked.batch, Outcome(loss[None]))
+        budget = None if asked.stopped is None else np.array([asked.stopped])
+        outcome = Outcome(loss[None], budget, asked.curve)
+        self._state = self._strategy.tell(self._state, asked.batch, outcome)
         self._pending.pop(asked.trial.number, None)
         if not np.isnan(loss).any():
-            self._compare(loss, asked.trial, values)
+            self._compare(loss, asked, values)
 
     @property
     def best(self) -> Told:
         """The best trial told so far, of equals the first: its `.config`, `.value`, `.number`.
+
+        Losses at different budgets cannot be compared: only those trials count that have come
+        as far as any, which the strategy's budgets and `report` say.
 
         Raises UsageError as long as there is none, or if there are several objectives.
         """
@@ -135,7 +188,9 @@ class AskTell:
 
     @property
     def pareto(self) -> list[Told]:
-        """The trials that no other is at least as good as in every objective."""
+        """The trials that no other is at least as good as in every objective; of those that
+        have come as far as any, as for `best`.
+        """
         return [told for _, told in self._front]
 
     @property
@@ -188,11 +243,32 @@ class AskTell:
             raise UsageError(f"value: expected {m} numbers, one per objective, found {value!r}")
         return failed if any(map(math.isnan, values)) else values
 
-    def _compare(self, loss: Floats, trial: Trial, values: tuple[float, ...]) -> None:
+    def _loss(self, values: tuple[float, ...]) -> Floats:
+        loss: Floats = np.array(values) * self._signs
+        if np.isneginf(loss).any():
+            raise UsageError(
+                f"value: expected no infinitely good value, found {values}; "
+                "tell None if the trial failed"
+            )
+        return loss
+
+    def _compare(self, loss: Floats, asked: _Asked, values: tuple[float, ...]) -> None:
         """Keep the trial if no other is at least as good; drop those it dominates."""
-        if any((other <= loss).all() for other, _ in self._front):
+        trial = asked.trial
+        budget = trial.budget if asked.stopped is None else asked.stopped
+        reached = self._in_full if budget is None else budget
+        if reached > self._reached:
+            self._reached, self._front = reached, []
+        if reached < self._reached or any((other <= loss).all() for other, _ in self._front):
             return
-        told = Told(trial.number, trial.config, trial.seed, values=values)
+        told = Told(
+            trial.number,
+            trial.config,
+            trial.seed,
+            budget=budget,
+            parent=trial.parent,
+            values=values,
+        )
         kept = [(other, t) for other, t in self._front if not (loss <= other).all()]
         self._front = [*kept, (loss, told)]
 

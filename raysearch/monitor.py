@@ -33,6 +33,7 @@ class Monitor:
     show       gets a `Progress` after every round; None: nobody
     callbacks  get the trials of every round, once they are durable
     conditions  any of which ends the search
+    full        budget of trials that are trained in full
     known      what of a `Progress` stays the same: strategy, trials, time_limit, study
     """
 
@@ -43,6 +44,7 @@ class Monitor:
         show: Callable[[Progress], None] | None,
         callbacks: Sequence[Callback],
         conditions: Sequence[Condition] = (),
+        full: float = -math.inf,
         **known: Any,
     ) -> None:
         self.failed = 0  # trials without a result, in this session
@@ -55,7 +57,7 @@ class Monitor:
         self._known = {"name": before.place.rstrip("/").rpartition("/")[2], **known}
         self._best: Best | None = None
         self._furthest = -math.inf  # budget of the best
-        self._compared = -math.inf  # budget of what conditions are told
+        self._full = full
         self._since = 0  # trials told after the best
         self._history: list[float] = []
         self._busy = 0.0  # seconds that trials of this session took
@@ -63,8 +65,7 @@ class Monitor:
         self._start = self._last = math.nan  # of the first and the latest round
         self._failed_before = len(before) - before.counts.get("complete", 0)  # and not retried
         self._known["resumed"] = len(before)
-        if conditions and len(before):
-            self._compared = before.furthest
+        if conditions and before.furthest >= full:
             self._seen.take(before.losses)
         with suppress(UsageError):  # there is none yet, or a front
             best = before.best
@@ -121,13 +122,9 @@ class Monitor:
                 del self._history[1::2]
 
     def _note(self, finished: Finished) -> None:
-        """For conditions; only trials that got as far as any are compared."""
+        """For conditions, which are told the losses of trials trained in full."""
         loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
-        budget = np.where(np.isnan(finished.budget), np.inf, finished.budget)
-        most = float(np.max(budget[~np.isnan(loss)], initial=-np.inf))
-        if most > self._compared:
-            self._compared, self._seen = most, Seen(self._seen.sign)
-        self._seen.take(np.where(budget == self._compared, loss, np.nan))
+        self._seen.take(np.where(finished.budget < self._full, np.nan, loss))
 
     def _take(self, number: int, value: float, config: Mapping[str, Any]) -> None:
         self._best = Best(number, self._objectives.names[0], value, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -190,7 +191,9 @@ def search(
             proposer.rungs,
         )
         where = Where(address, ray_options, concurrency)
-        view = View(progress, callbacks, type(strategy).__name__, trials, time_limit, conditions)
+        full = max(strategy.budgets(), default=-math.inf)
+        name = type(strategy).__name__
+        view = View(progress, callbacks, name, trials, time_limit, conditions, full)
         log.checkpoints.keep = checkpoints
         found = run_session(loop, proposer, job, log, where, view, past.reported)
     if again is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -33,6 +34,7 @@ class View:
     trials: int | None
     time_limit: float | None
     conditions: Sequence[Condition] = ()
+    full: float = -math.inf
 
 
 def run_session(
@@ -62,6 +64,7 @@ def run_session(
             time_limit=view.time_limit,
             study=log.place if isinstance(log, StudyLog) else None,
             conditions=view.conditions,
+            full=view.full,
         )
         why: Why | None = "stopped" if monitor.met else loop.done(steady_clock())
         if why:

@@ -1,8 +1,8 @@
 """When to end a search early: conditions on what was found so far, for ``stop_when``.
 
-Each is told the losses of the trials that can be compared (with budgets: those that got
-furthest so far), to be minimised, and says whether it is met. It is asked after every round
-of results, so that short trials, which come in batches, may go a little beyond it. To write one: a class with `met`.
+Each is told the losses of the trials that were trained in full, to be minimised, and says
+whether it is met. It is asked after every round of results, so that short trials, which come
+in batches, may go a little beyond it. To write one: a class with `met`.
 """
 
 from __future__ import annotations

@@ -81,10 +81,11 @@ class Trial:
     config  parameter name -> value, of the active parameters
     seed    of the trial, in [0, 2**32), drawn from the seed of the search and the number
     data    what was passed as ``search(data=...)``
-    budget  how far it is to be trained, in steps, or as a share of the data: what the
-            strategy's options say; None: in full
-    checkpoint  the state from which it goes on: what it has saved itself before its worker
-            was lost, or what the trial that it continues has saved; None: it begins anew
+    budget  how far it is to be trained, in the unit of the objective's steps, as counted from
+            the very beginning; None: in full
+    parent  number of the trial that it goes on from, of the same configuration with a lower
+            budget; None: it begins from its beginning
+    checkpoint  what the parent, or an earlier attempt, has saved last; None: nothing
     """
 
     number: int
@@ -92,6 +93,7 @@ class Trial:
     seed: int
     data: Mapping[str, Any] = field(default_factory=dict)
     budget: float | None = None
+    parent: int | None = None
     checkpoint: Mapping[str, Any] | None = None
 
     @cached_property

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import rng
-from ..trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT, Floats, Trial
+from ..trial import COMPLETE, CRASHED, FAILED, INVALID, ROOT, TIMEOUT, Floats, Trial
 from .checkpoint import unpack
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
 from .objective import Signature
@@ -139,12 +139,21 @@ def arguments_of(
     configs = trials.columns.configs()
     if not signature.takes_trial:
         return zip(configs)
+    parents = trials.parents.tolist()
     budgets = [None if math.isnan(b) else b for b in trials.budgets.tolist()]
     states = (starts or {}).get
     second = (
-        Trial(number, config, seed, job.data, budget, unpack(start.data) if start else None)
-        for i, (number, config, seed, budget) in enumerate(
-            zip(trials.number.tolist(), configs, seeds, budgets, strict=True)
+        Trial(
+            number,
+            config,
+            seed,
+            job.data,
+            budget,
+            None if parent == ROOT else parent,
+            unpack(start.data) if start else None,
+        )
+        for i, (number, config, seed, budget, parent) in enumerate(
+            zip(trials.number.tolist(), configs, seeds, budgets, parents, strict=True)
         )
         for start in [states(i)]
     )

@@ -34,7 +34,9 @@ STRATEGIES: dict[str, str] = {
     "annealing": "annealing:SimulatedAnnealing",
     "halving": "successive_halving:SuccessiveHalving",
     "asha": "asha:ASHA",
+    "asha-stopping": "asha_stopping:StoppingASHA",
     "hyperband": "hyperband:Hyperband",
+    "median-stopping": "median_stopping:MedianStopping",
 }
 
 

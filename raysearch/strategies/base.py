@@ -80,6 +80,13 @@ class Strategy(ABC, Generic[S]):
     def tell(self, state: S, batch: Batch, outcome: Outcome) -> S:
         """The state after the outcomes of some points have become known."""
 
+    def budgets(self) -> tuple[float, ...]:
+        """Budgets of which losses are compared, ascending; the last one is in full.
+
+        Empty: points have no budget, and all are trained in full.
+        """
+        return ()
+
     def rungs(self) -> tuple[float, ...]:
         """Budgets at which running trials are judged, ascending; by default none is."""
         return ()

@@ -4,7 +4,7 @@ A bracket begins with n points at the lowest budget. Once all points of a rung a
 best 1 / eta of them (at least one) are promoted. After its last rung a new bracket begins.
 
 Jamieson & Talwalkar (2016), "Non-stochastic best arm identification and hyperparameter
-optimization", fig. 3. Rungs: `halving`. It waits for the slowest of each rung; `ASHA` does not.
+optimization". Rungs: `halving`. It waits for the slowest of each rung; `ASHA` does not.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from raysearch.strategies import STRATEGIES, get
 from raysearch.strategies.asha import ASHA
+from raysearch.strategies.asha_stopping import StoppingASHA
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.hyperband import Hyperband
 from raysearch.strategies.local_search import LocalSearch
+from raysearch.strategies.median_stopping import MedianStopping
 from raysearch.strategies.quasi_random import QuasiRandom
 from raysearch.strategies.successive_halving import SuccessiveHalving
 from raysearch.testing import conformance
@@ -20,6 +22,8 @@ SAMPLERS = [
     SuccessiveHalving(LocalSearch(), max_budget=9, points=4),
     ASHA(LocalSearch(chains=4), max_budget=4, eta=2),
     ASHA(GridSearch(), max_budget=4, eta=2),
+    StoppingASHA(LocalSearch(), max_budget=4, eta=2),
+    MedianStopping(LocalSearch(), max_budget=40),
     Hyperband(LocalSearch(), max_budget=1, min_budget=0.25, eta=2),
 ]
 OPTIONS = [QuasiRandom(method="halton"), GridSearch(order="shuffled"), *SAMPLERS]

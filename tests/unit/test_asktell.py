@@ -16,6 +16,8 @@ from raysearch.asktell import AskTell, Told
 from raysearch.errors import UsageError
 from raysearch.rng import trial_seeds
 from raysearch.space import Choice, Float, Int, Space
+from raysearch.strategies.asha import ASHA
+from raysearch.strategies.asha_stopping import StoppingASHA
 from raysearch.strategies.base import State, Strategy
 from raysearch.strategies.random import RandomSearch
 from raysearch.trial import FOREIGN, Batch
@@ -294,3 +296,60 @@ def test_neither_ray_nor_arrow_is_needed():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "set()\n"
+
+
+# --- budgets --------------------------------------------------------------------------------
+
+
+def test_trials_have_budgets_and_parents():
+    loop = AskTell(SPACE, ASHA(max_budget=9))
+    loop.tell({"n": 3, "opt": "a"}, 5.0)  # trial 0, which the strategy does not number
+    first = loop.ask(3)
+    assert [(t.number, t.budget, t.parent) for t in first] == [(k, 1.0, None) for k in (1, 2, 3)]
+    for trial, value in zip(first, [3.0, 1.0, 2.0], strict=True):
+        loop.tell(trial, value)
+    on, new = loop.ask(2)
+    assert (on.number, on.budget, on.parent, on.config) == (4, 3.0, 2, first[1].config)
+    assert (new.budget, new.parent) == (1.0, None)
+
+
+def test_the_best_is_of_the_highest_budget():
+    loop = AskTell(SPACE, ASHA(max_budget=9, eta=2))
+    for trial, value in zip(loop.ask(2), [0.1, 0.2], strict=True):
+        loop.tell(trial, value)
+    assert (loop.best.number, loop.best.budget) == (0, 1.0)
+    (on,) = loop.ask(1)
+    loop.tell(on, 7.0)
+    assert (loop.best.value, loop.best.budget, loop.best.parent) == (7.0, 2.0, 0)
+    loop.tell({"n": 3, "opt": "a"}, 9.0)  # in full
+    assert loop.best.value == 9.0
+
+
+def test_running_trials_are_stopped():
+    loop = AskTell(SPACE, StoppingASHA(max_budget=9), mode="max")
+    values, stopped = [0.5, 0.6, 0.4, 0.7], []
+    for trial, value in zip(loop.ask(4), values, strict=True):
+        assert loop.report(trial, 0.5, 0.0) is False  # before the first rung
+        stop = loop.report(trial, 1, value)
+        assert loop.report(trial, 2, math.nan) is False or stop
+        assert loop.report(trial, 2, 0.0) is stop  # judged at that rung already
+        stopped.append(stop)
+        loop.tell(trial, value)
+    assert stopped == [False, False, True, False]
+    assert loop._state.curve[:, 0, 0].tolist() == [-0.5, -0.6, -0.4, -0.7]
+    assert loop._state.copies.successes.tolist() == [4, 0, 3]
+    assert (loop.best.value, loop.best.budget) == (0.7, 9.0)
+
+
+def test_reports_are_checked():
+    loop = AskTell(SPACE, StoppingASHA())
+    (trial,) = loop.ask()
+    with pytest.raises(UsageError, match="budget: expected a number > 0, found 0"):
+        loop.report(trial, 0, 1.0)
+    with pytest.raises(UsageError, match="value: expected a number"):
+        loop.report(trial, 1, "low")
+    loop.tell(trial, 1.0)
+    with pytest.raises(UsageError, match="number 0 has been told already"):
+        loop.report(trial, 1, 1.0)
+    loop = AskTell(SPACE, RandomSearch())
+    assert loop.report(loop.ask()[0], 1, 1.0) is False

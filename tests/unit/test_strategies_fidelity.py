@@ -285,3 +285,14 @@ def test_wrong_options_are_refused(options, message):
 def test_no_more_than_is_needed_is_asked_ahead():
     strategy = ASHA(QuasiRandom())
     assert strategy.max_pending(strategy.init(SPACE, 0), 7) == 7
+
+
+def test_copies_draw_numbers_of_their_own():
+    strategy = ASHA(LocalSearch(), max_budget=9)
+    state, roots = strategy.init(SPACE, 0), []
+    for _ in range(40):
+        state, batch = strategy.ask(state, 2)
+        roots += batch.x[batch.parent == ROOT].tolist()
+        state = strategy.tell(state, batch, Outcome(curve(batch.x, batch.budget)))
+    assert state.copies.states[1].asked > 2
+    assert len(np.unique(roots, axis=0)) == len(roots)
