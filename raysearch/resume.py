@@ -43,13 +43,19 @@ class Past:
     finished   trials told, each counted once however often it was retried
     completed  how many of them have a valid result
     pending    trials that the strategy knows as asked, to be run first
-    reported   number -> what such a trial had reported, as far as that still holds
+    reported   number -> what a trial that was not told had reported, as far as that still
+               holds; also of trials that will be asked anew
     """
 
     finished: int = 0
     completed: int = 0
     pending: list[Work] = field(default_factory=list)
     reported: dict[int, Reports] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> dict[int, int]:
+        """Number -> how often such a trial was begun, as far as is known."""
+        return {number: int(part.attempt.max()) for number, part in self.reported.items()}
 
 
 def same_chapter(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -127,20 +133,16 @@ def fold(
             proposer.tell_foreign(moved)
     if not proposer.asked and seen.next > proposer.first:
         raise StudyLocked("study: another driver was at it until just now; start again")
-    past.pending = replay.pending()
-    if past.pending:
-        waiting = past.pending[0].trials.number
-        past.reported = _reported(reports(), waiting)
-        attempts = {n: int(part.attempt.max()) for n, part in past.reported.items()}
-        past.pending = replay.pending(attempts)
+    past.reported = _reported(reports(), seen)
+    past.pending = replay.pending(past.begun)
     return past
 
 
-def _reported(reports: Iterable[Reports], numbers: Ints) -> dict[int, Reports]:
-    """Number -> what a trial has reported, of those with these numbers."""
+def _reported(reports: Iterable[Reports], told: _Numbers) -> dict[int, Reports]:
+    """Number -> what a trial has reported, of those that were not told."""
     parts: dict[int, list[Reports]] = {}
     for part in reports:
-        wanted = np.isin(part.number, numbers)
+        wanted = ~told.has(part.number)
         for number in np.unique(part.number[wanted]).tolist():
             parts.setdefault(number, []).append(part.take(np.flatnonzero(part.number == number)))
     found = {number: Reports.concat(some) for number, some in parts.items()}
@@ -206,6 +208,11 @@ class _Numbers:
     def next(self) -> int:
         """The lowest number above all that have been seen."""
         return int(np.flatnonzero(self._seen).max(initial=-1)) + 1
+
+    def has(self, numbers: Ints) -> NDArray[np.bool_]:
+        """Which of the numbers have been seen."""
+        inside = numbers < len(self._seen)
+        return np.asarray(inside & self._seen[np.where(inside, numbers, 0)])
 
     def add(self, numbers: Ints) -> NDArray[np.bool_]:
         """Mark the numbers; returns which were new."""

@@ -194,6 +194,8 @@ class Proposer:
             found = [self._pending.get(n) for n in number.tolist()]
             nothing = np.full(shape, np.nan)
             curve = np.array([nothing if p is None else p.curve for p in found]).reshape(-1, *shape)
+            beyond = np.array(self.rungs) > finished.budget[:, None]  # said after it was stopped
+            curve[beyond] = np.nan
         for n in number.tolist() if self._pending else ():
             self._pending.pop(n, None)
         self._tell(finished, batch, curve)

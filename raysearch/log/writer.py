@@ -52,6 +52,7 @@ class StudyLog:
         self._rows = Rows(space)
         self._durable = durable
         self._tables: dict[Table, Appending] = {}
+        self._recorded: Sequence[Reports] = ()
         self.checkpoints = StoredCheckpoints(storage)
         self._metrics: dict[str, pa.DataType] = {}
         self._dead: str | None = None  # why nothing may be written any more
@@ -160,13 +161,18 @@ class StudyLog:
         self._metrics = {**self._metrics, **self._tables[TRIALS].metrics}
 
     def record(self, reports: Sequence[Reports]) -> None:
-        """Add reports, and what trials have saved meanwhile; otherwise as `append`."""
+        """Add reports, then what trials have saved meanwhile; otherwise as `append`.
+
+        In this order, because nobody would judge what a trial does not report again.
+        """
+        if reports is not self._recorded:  # else they are there, and what was saved is not
+            self._write(REPORTS, to_batches(reports, self._tables[REPORTS].metrics))
+            self._recorded = reports
         saved = [checkpoint for part in reports for checkpoint in part.saved]
         if saved:
             with storing(self._storage, "keeping checkpoints"):
                 for checkpoint in saved:
                     self.checkpoints.save(checkpoint)
-        self._write(REPORTS, to_batches(reports, self._tables[REPORTS].metrics))
 
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""

@@ -84,8 +84,8 @@ class Guard:
         assert self._rounds < _MOST_ROUNDS, "a session that does not end"
         loop = self._loop
         if loop.slots and not loop.draining:
-            assert loop.running, "slots are free, and the search waits for nothing"
-            if self._host is not None and len(loop.running) < loop.slots:
+            assert loop.running or loop.ending, "slots are free, and the search waits for nothing"
+            if self._host is not None and len(loop.running) + len(loop.ending) < loop.slots:
                 begun = sum(map(len, loop.running.values()))
                 assert begun == loop.pending, "slots are free, and trials wait"
                 wanted = self._hazards.scenario.trials - loop.finished - loop.pending

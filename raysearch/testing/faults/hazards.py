@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...engine.loop import Loop
-from ...engine.records import Done, ExecutorEvent, Finished, Lost, Task
+from ...engine.records import Done, ExecutorEvent, Finished, Lost, Reported, Task
 from ...simulate.executor import Death
 from .scenario import Scenario
 
@@ -103,7 +103,8 @@ class Hazards:
         numbers = task.trials.number.tolist()
         after = seconds * self._draw.random()
         if self.scenario.poison.intersection(numbers):
-            return Death(after, "crashed", "poison")
+            judged = self.scenario.strategy.rungs()  # before that can make a difference
+            return Death(0.0 if judged else after, "crashed", "poison")
         alone = len(numbers) == 1
         if self._chance(self.scenario.crashes) and self._may_lose(task):
             if alone and self._struck[numbers[0]] >= self.scenario.retries:
@@ -128,6 +129,8 @@ class Hazards:
     def network(self, event: ExecutorEvent) -> list[tuple[float, ExecutorEvent]]:
         """How an event arrives: late, twice, contradicted, or not at all."""
         scenario, draw = self.scenario, self._draw
+        if isinstance(event, Reported):  # a stream keeps its order
+            return [(0.0, event)]
         delay = draw.random() * scenario.scale * 3 if self._chance(scenario.delays) else 0.0
         if isinstance(event, Done):
             skew = scenario.skew * (event.task % 3 - 1)

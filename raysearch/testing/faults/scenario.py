@@ -10,11 +10,14 @@ from ... import rng
 from ...simulate.executor import Outage
 from ...space import Choice, Float, Int, Space
 from ...strategies.annealing import SimulatedAnnealing
+from ...strategies.asha import ASHA
+from ...strategies.asha_stopping import StoppingASHA
 from ...strategies.base import AnyStrategy
 from ...strategies.grid import GridSearch
 from ...strategies.local_search import LocalSearch
 from ...strategies.quasi_random import QuasiRandom
 from ...strategies.random import RandomSearch
+from ...strategies.successive_halving import SuccessiveHalving
 
 _HOUR = 3600 * 10**9  # ns
 
@@ -34,6 +37,13 @@ _STRATEGIES: tuple[AnyStrategy, ...] = (
     LocalSearch(chains=1),
     LocalSearch(chains=3),
     SimulatedAnnealing(),
+)
+#: whose trials are generators
+_FIDELITIES: tuple[AnyStrategy, ...] = (
+    ASHA(max_budget=9),
+    ASHA(LocalSearch(), max_budget=9),
+    SuccessiveHalving(max_budget=9),
+    StoppingASHA(LocalSearch(), max_budget=9),
 )
 
 
@@ -107,7 +117,9 @@ def draw_scenario(seed: int) -> Scenario:
         return float(draw.random() * most) if draw.random() < 0.5 else 0.0
 
     space = (WIDE, NARROW)[draw.integers(2)]
-    kinds = (*_STRATEGIES, GridSearch()) if space is NARROW else _STRATEGIES
+    kinds = (*_STRATEGIES, GridSearch() if space is NARROW else RandomSearch())
+    if space is WIDE and draw.random() < 0.5:
+        kinds = _FIDELITIES
     strategy = kinds[draw.integers(len(kinds))]
     trials = int(draw.integers(1, 41))
     workers = int(draw.integers(1, 7))

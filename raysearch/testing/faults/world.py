@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,20 @@ from ... import rng, strategies
 from ...engine.driver import Driver
 from ...engine.events import Why
 from ...engine.loop import Limits, Loop
+from ...engine.objective import Signature
 from ...engine.proposer import Proposer, Replay
-from ...engine.records import Finished, Objectives, Results, Trials
+from ...engine.records import Finished, Job, Objectives, Reports, Results, Task, Trials
 from ...errors import StudyStorage
 from ...log import Reader, StudyLog
+from ...log.reports import curves
 from ...log.rows import Rows
-from ...resume import fold, stored_history
+from ...resume import fold, stored_history, stored_reports
 from ...simulate.chance import LogNormal
 from ...simulate.clock import VirtualClock
 from ...simulate.executor import SimulatedExecutor
+from ...simulate.streams import run_through
 from ...strategies.base import ANY_NUMBER
-from ...trial import COMPLETE, FAILED
+from ...trial import COMPLETE, FAILED, STOPPED, Trial
 from .around import Guard, Record, SetClock
 from .hazards import Died, Hazards
 from .scenario import Scenario, draw_scenario
@@ -77,7 +81,13 @@ class World:
 
     def _proposer(self) -> Proposer:
         scenario = self.scenario
-        return Proposer(scenario.strategy, scenario.space, _LOSS, scenario.seed)
+        return Proposer(
+            scenario.strategy,
+            scenario.space,
+            _LOSS,
+            scenario.seed,
+            reproducible=scenario.reproducible,
+        )
 
     # --- sessions -------------------------------------------------------------------------
 
@@ -114,7 +124,8 @@ class World:
         storage = FaultyStorage(self._disk, hazards, scenario.grows)
         with StudyLog.open(storage, scenario.space, spec) as log:
             proposer = self._proposer()
-            past = fold(stored_history(storage), spec, proposer)
+            reports = partial(stored_reports, storage)
+            past = fold(stored_history(storage), spec, proposer, reports)
             clock = SetClock(self._clock, hazards)
             loop = Loop(
                 Limits(scenario.trials, hazards.deadline(clock()), scenario.retries, None),
@@ -124,6 +135,8 @@ class World:
                 backlog=past.pending,
                 in_order=self.in_order,
                 window=scenario.workers if scenario.reproducible else None,
+                judged=bool(proposer.rungs),
+                begun=past.begun,
             )
             executor = SimulatedExecutor(
                 self._takes,
@@ -133,11 +146,20 @@ class World:
                 hazards.fate,
                 scenario.outages,
                 hazards.network,
+                streams=self._streams if scenario.strategy.budgets() else None,
             )
             guard = Guard(executor, loop, hazards, None if self.in_order else proposer)
             record = Record(log, hazards, self._told)
             driver = Driver(
-                loop, proposer, guard, record, hazards.stop, clock, self._clock.sleep, math.inf
+                loop,
+                proposer,
+                guard,
+                record,
+                hazards.stop,
+                clock,
+                self._clock.sleep,
+                math.inf,
+                past.reported,
             )
             why = driver.run()
         assert not loop.running, f"{len(loop.running)} tasks are still known at the end"
@@ -148,6 +170,20 @@ class World:
 
     def _takes(self, trials: Trials) -> Any:
         return LogNormal(self.scenario.scale, 1.0)(trials, self.scenario.seed)
+
+    def _streams(self, task: Task) -> tuple[list[Reports], Results]:
+        rungs = self.scenario.strategy.rungs()
+        job = Job(self._train, self.scenario.space, _LOSS, self.scenario.seed, rungs=rungs)
+        return run_through(job, Signature(takes_trial=True, reports=True), task)
+
+    def _train(self, config: Mapping[str, Any], trial: Trial) -> Iterator[Any]:
+        epoch = trial.checkpoint["epoch"] if trial.checkpoint else 0
+        while True:
+            epoch += 1
+            if trial.number in self.scenario.failing and epoch > trial.number % 4:
+                raise ArithmeticError("failing")
+            noise = rng.generator(trial.seed, epoch).random()  # whatever the attempt
+            yield {"loss": config["x"] ** 2 + noise / epoch}, {"epoch": epoch}
 
     def _returns(self, trials: Trials) -> Results:
         numbers = trials.number.tolist()
@@ -194,7 +230,7 @@ class World:
         """A replay of the log brings a strategy to where the last one was: both go on alike."""
         proposer, stored = self._end
         replayed = self._proposer()
-        Replay(replayed).take(stored)
+        Replay(replayed).take(stored, curves(stored_reports(self._quiet_storage()), _LOSS))
         asked, again = proposer.ask(_AHEAD), replayed.ask(_AHEAD)
         same = asked.columns.configs() == again.columns.configs()
         assert same, "a replay of the log proposes other trials"
@@ -204,18 +240,26 @@ class World:
         _, stored = self._end
         losses = _LOSS.losses(stored.state, stored.metrics)[:, 0].tolist()
         rows = [
-            (number, int(stored.state[i]), repr(losses[i]), repr(config), stored.errors.get(i))
+            (
+                number,
+                int(stored.state[i]),
+                repr(losses[i]),
+                repr(config),
+                repr(stored.budget[i]) if stored.state[i] <= STOPPED else None,
+                (stored.errors.get(i) or "").strip().rpartition("\n")[2],
+            )
             for i, (number, config) in enumerate(
                 zip(stored.number.tolist(), stored.columns.configs(), strict=True)
             )
         ]
         return rows if self.in_order else sorted(rows)
 
-    def _stored(self) -> Finished:
+    def _quiet_storage(self) -> FaultyStorage:
         draw = rng.generator(self._seed, 0)
-        quiet = Hazards(self.scenario.calm(), draw, Counter(), Counter())
-        reader = Reader(FaultyStorage(self._disk, quiet))
-        batches = list(reader.batches())
+        return FaultyStorage(self._disk, Hazards(self.scenario.calm(), draw, Counter(), Counter()))
+
+    def _stored(self) -> Finished:
+        batches = list(Reader(self._quiet_storage()).batches())
         table = pa.Table.from_batches(batches).combine_chunks()
         return Rows(self.scenario.space).from_batch(table.to_batches()[0])
 
