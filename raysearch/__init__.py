@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
+    from .strategies.trust_region import TrustRegion as TrustRegion
     from .study import Study as Study
     from .trial import Trial as Trial
 

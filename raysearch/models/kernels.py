@@ -5,7 +5,7 @@ All features of a group share one length scale l_g:
 
     r^2(a, b) = sum_g w_g d_g(a, b),   w_g = 1 / l_g^2
     d_g       = sum over the features of g of (a - b)^2,  or of 1[a != b] if unordered
-    k(a, b)   = (1 + sqrt(5) r + 5 r^2 / 3) exp(-sqrt(5) r)          (Matern 5/2)
+    k(a, b)   = (1 + √5 r + 5 r^2 / 3) exp(-√5 r)          (Matern 5/2)
 
 Unequal marks are as far apart as any other unequal marks: the corners of a simplex. So d_g is
 a squared Euclidean distance for either kind, and k is positive definite.
@@ -31,12 +31,18 @@ _SQRT5 = 5**0.5
 class Layout:
     """What the features are.
 
-    group      (p,) to which of the groups 0 .. g-1 each feature belongs
-    unordered  (p,) whether it is a mark, equal or not, rather than a place on a line
+    group  (p,) to which of the groups 0 .. g-1 each feature belongs
+    marks  (p,) 0: it is a place on a line. Otherwise it is one of the marks 0 .. marks-1,
+           which are equal or not
     """
 
     group: Ints
-    unordered: NDArray[np.bool_]
+    marks: Ints
+
+    @property
+    def unordered(self) -> NDArray[np.bool_]:
+        """(p,) which features are marks."""
+        return self.marks > 0
 
     @property
     def groups(self) -> int:
@@ -47,7 +53,7 @@ class Layout:
 def distances(layout: Layout, w: Floats, a: Floats, b: Floats) -> Floats:
     """r^2 between the points a (n, p) and b (m, p), shape (n, m).
 
-    >>> layout = Layout(np.array([0, 1]), np.array([False, True]))
+    >>> layout = Layout(np.array([0, 1]), np.array([0, 3]))
     >>> distances(layout, np.array([4.0, 9.0]), np.array([[0.0, 1]]), np.array([[0.5, 2]]))
     array([[10.]])
     """
@@ -65,9 +71,8 @@ def by_group(layout: Layout, a: Floats) -> Floats:
     """d_g between all pairs i > j of the points a (n, p), shape (g, n (n-1) / 2)."""
     i, j = np.tril_indices(len(a), -1)
     parts = np.zeros((layout.groups, len(i)))
-    for feature, (group, mark) in enumerate(zip(layout.group, layout.unordered, strict=True)):
-        x = a[:, feature]
-        parts[group] += (x[i] != x[j]) if mark else (x[i] - x[j]) ** 2
+    for x, group, marks in zip(a.T, layout.group, layout.marks, strict=True):
+        parts[group] += (x[i] != x[j]) if marks else (x[i] - x[j]) ** 2
     return parts
 
 

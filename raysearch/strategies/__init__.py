@@ -33,6 +33,7 @@ STRATEGIES: dict[str, str] = {
     "local": "local_search:LocalSearch",
     "annealing": "annealing:SimulatedAnnealing",
     "gp": "gaussian_process:GaussianProcess",
+    "trust-region": "trust_region:TrustRegion",
 }
 
 

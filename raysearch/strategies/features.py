@@ -2,7 +2,7 @@
 
 number, ordered   its coordinate in [0, 1]
 unordered         the index of its value, as a mark
-not active        marks: -1, another mark. Others: the coordinate 0.5, and a second feature
+not active        marks: one more mark. Others: the coordinate 0.5, and a second feature
                   that is 0.5 rather than 0, so that "not active" lies off the line of
                   values, about as far from one as from another
 """
@@ -42,7 +42,7 @@ def encoding(space: Space) -> Encoding:
     """Which features this space has."""
     parents = {p for parameter in space.parameters.values() for p, _ in parameter.conditions}
     group: list[int] = []
-    unordered: list[bool] = []
+    marks: list[int] = []
     column, movable = [], []
     for i, (name, parameter) in enumerate(space.parameters.items()):
         mark = _is_mark(parameter)
@@ -50,8 +50,8 @@ def encoding(space: Space) -> Encoding:
         column.append(len(group))
         movable.append(not mark and parameter.size > 1 and name not in parents)
         group += [i] * width
-        unordered += [mark] * width
-    layout = Layout(np.array(group), np.array(unordered))
+        marks += [int(parameter.size) + 1 if mark else 0] * width
+    layout = Layout(np.array(group), np.array(marks))
     return Encoding(layout, np.array(column), np.array(movable))
 
 
@@ -62,8 +62,8 @@ def features(space: Space, x: Floats) -> Floats:
     for i, (name, parameter) in enumerate(space.parameters.items()):
         first, active = code.column[i], columns.active.get(name)
         if _is_mark(parameter):
-            marks = columns.numbers[name]
-            found[:, first] = marks if active is None else np.where(active, marks, -1)
+            mark = columns.numbers[name]
+            found[:, first] = mark if active is None else np.where(active, mark, parameter.size)
         else:
             found[:, first] = x[:, i]
             if active is not None:
