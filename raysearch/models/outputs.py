@@ -16,7 +16,7 @@ import numpy as np
 
 from ..trial import Floats
 
-_LARGEST = 1e300  # differences of such losses are finite
+_LARGEST = 8e307  # differences of such losses are finite
 _TAIL = 2.0
 
 

@@ -6,6 +6,7 @@ believed of any point told so far, t, times the probability that all constraints
 
     x = argmax  log EI(x; t) + sum_j log P(c_j(x) <= 0),    t = min over told points of E f
 
+With two losses the improvement is that of the hypervolume below their front (`belief`).
 Taking the belief at told points rather than what was told of them keeps noise out of t.
 Points that are pending are believed to turn out as expected (the "kriging believer"). That
 leaves the mean as it is, and takes away the variance around them: the next point goes
@@ -31,7 +32,7 @@ from ..space import Space
 from ..trial import Batch, Floats, Ints, Outcome
 from .ascent import climb
 from .base import State, Strategy
-from .belief import Belief, believed, feasible, targets
+from .belief import Belief, believed, below, feasible, targets
 from .features import encoding, features
 from .known import Known
 from .moves import neighbours
@@ -83,6 +84,7 @@ class GaussianProcess(Strategy[GaussianState]):
     """
 
     beats_random: ClassVar[bool] = True
+    multi_objective: ClassVar[bool] = True
 
     initial: int = 8
 
@@ -161,7 +163,7 @@ def _belief(state: GaussianState) -> Belief:
     """What is held, pending points included."""
     at, waiting = features(state.space, state.x), features(state.space, state.waiting)
     y, good = targets(state.loss, state.constraint), feasible(state.loss, state.constraint)
-    belief = believed(state.surrogate.models, y, at, good)
+    belief = believed(state.surrogate.models, y, state.loss.shape[1], at, good)
     for i in range(len(waiting)):  # one by one, as asks may be made one by one
         belief = belief.expecting(waiting[i : i + 1])
     return belief
@@ -171,14 +173,16 @@ def _most_promising(state: GaussianState, belief: Belief) -> tuple[Floats, Known
     """The point (1, d) that promises most of those that may be proposed, if there is any."""
     space, rng = state.space, generator(state.seed, state.asked, _STREAM)
     wide = sequence(space, state.seed)((state.asked + 1) * _BLOCK, _BLOCK)
-    best = state.x[np.argsort(state.loss[:, 0], kind="stable")[:_BESTS]]
+    best = state.x[np.argsort(below(state.loss), kind="stable")[:_BESTS]]
     step = np.tile(0.5 ** np.arange(1, _NEAR + 1), len(best))
     draws = rng.random((len(step), 3 * space.dim))
     near = neighbours(space, np.repeat(best, _NEAR, axis=0), step, draws)
     x = space.snap(np.concatenate([wide, near]))
     if space.constraints:
         x = x[space.allowed(space.decode(x))]
-    if len(x):
+    if len(belief.losses) > 2:
+        x = x[np.argsort(-belief.drawn(features(space, x), rng), kind="stable")]
+    elif len(x):
         promise = belief.promise(features(space, x))
         starts = np.argsort(-promise, kind="stable")[:_STARTS]
         x, _ = climb(space, belief.promise, belief.slopes, x, promise, starts, rng)
