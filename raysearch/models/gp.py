@@ -33,7 +33,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 from scipy.optimize import minimize
 
 from ..trial import Floats
@@ -79,6 +79,14 @@ class Process:
         k, slope = matern(distances(self.layout, self.w, self.x, at))
         return self.scale * k, self.scale * slope
 
+    def whitened(self, a: Floats) -> Floats:
+        """L^-1 a, for a (n, m); half of L^-1 being 0, a general product would do twice the work."""
+        return np.asarray(blas.dtrmm(1.0, self.root.T, a, trans_a=True)) if a.size else a
+
+    def unwhitened(self, a: Floats) -> Floats:
+        """L^-T a, for a (n, m)."""
+        return np.asarray(blas.dtrmm(1.0, self.root.T, a)) if a.size else a
+
     def extended(self, x: Floats) -> Process:
         """The process that has also seen the points x (k, p).
 
@@ -86,12 +94,12 @@ class Process:
         (-v^T L^-1, 1) / c; for several points at once, c is a matrix.
         """
         n, k = len(self.x), len(x)
-        v = self.root @ self.covariance(x)[0]
+        v = self.whitened(self.covariance(x)[0])
         own, _ = matern(distances(self.layout, self.w, x, x))
         corner = inverse_root(self.scale * own + self.noise * np.eye(k) - v.T @ v)
         root = np.zeros((n + k, n + k))
         root[:n, :n] = self.root
-        root[n:, :n] = -corner @ (v.T @ self.root)
+        root[n:, :n] = -corner @ self.unwhitened(v).T
         root[n:, n:] = corner
         return replace(self, x=np.concatenate([self.x, x]), root=root)
 
@@ -101,7 +109,8 @@ class Process:
         inside = self.root @ y
         total = float(ones @ ones)
         mean = float(ones @ inside) / total if len(y) else 0.0
-        return Posterior(self, mean, self.root.T @ (inside - mean * ones))
+        alpha = self.root.T @ (inside - mean * ones)
+        return Posterior(self, mean, alpha, y - self.noise * alpha)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,18 +120,24 @@ class Posterior:
     process  that has seen the points
     mean     mu
     alpha    (n,) K^-1 (y - mu)
+    fitted   (n,) the mean of f at the points seen, y - v alpha
     """
 
     process: Process
     mean: float
     alpha: Floats
+    fitted: Floats
 
     def at(self, x: Floats) -> tuple[Floats, Floats]:
         """Mean and variance (m,) of f at the points x (m, p)."""
         k, _ = self.process.covariance(x)
-        v = self.process.root @ k
+        v = self.process.whitened(k)
         variance = self.process.scale - np.einsum("ij,ij->j", v, v)
         return self.mean + k.T @ self.alpha, np.maximum(variance, 1e-14)
+
+    def expected(self, x: Floats) -> Floats:
+        """Mean (m,) of f at the points x (m, p)."""
+        return np.asarray(self.mean + self.process.covariance(x)[0].T @ self.alpha)
 
     def expecting(self, x: Floats) -> Posterior:
         """The posterior once the points x (k, p) have turned out as expected.
@@ -130,15 +145,16 @@ class Posterior:
         Their K^-1 (y - mu) is 0: the mean stays what it was, the variance shrinks.
         """
         alpha = np.concatenate([self.alpha, np.zeros(len(x))])
-        return Posterior(self.process.extended(x), self.mean, alpha)
+        fitted = np.concatenate([self.fitted, self.expected(x)])
+        return Posterior(self.process.extended(x), self.mean, alpha, fitted)
 
     def slopes(self, x: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Mean and variance (m,) at x (m, p), and their gradients (m, p); 0 for marks."""
         p = self.process
         k, slope = p.covariance(x)
-        v = p.root @ k
+        v = p.whitened(k)
         variance = p.scale - np.einsum("ij,ij->j", v, v)
-        pull = p.root.T @ v  # K^-1 k_x
+        pull = p.unwhitened(v)  # K^-1 k_x
         weight = np.where(p.layout.unordered, 0.0, 2.0 * p.w[p.layout.group])
         parts = []
         for q in (slope * self.alpha[:, None], -2.0 * slope * pull):

@@ -63,19 +63,19 @@ def below(loss: Floats) -> Ints:
 
 
 def believed(
-    models: Sequence[Process], y: Sequence[Floats], m: int, at: Floats, good: NDArray[np.bool_]
+    models: Sequence[Process], y: Sequence[Floats], m: int, good: NDArray[np.bool_]
 ) -> Belief:
     """What is held, given what was told.
 
     models  one for each of y, which have seen the points where it is known
     y       as of `targets`, of m losses
-    at      (n, p) features of the points
     good    (n,) as of `feasible`
     """
     held = [model.given(column[~np.isnan(column)]) for model, column in zip(models, y, strict=True)]
     worst = np.array([column.max() + _MARGIN for column in y[:m]])
     nothing = Belief(tuple(held[:m]), tuple(held[m:]), np.empty((0, m)), worst)
-    return nothing.known(nothing.expected(at[good])) if good.any() else nothing
+    fitted = np.stack([loss.fitted for loss in held[:m]], axis=1)
+    return nothing.known(fitted[good]) if good.any() else nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,7 @@ class Belief:
 
     def expected(self, at: Floats) -> Floats:
         """(k, m) expected losses at (k, p)."""
-        return np.stack([loss.at(at)[0] for loss in self.losses], axis=1)
+        return np.stack([loss.expected(at) for loss in self.losses], axis=1)
 
     def known(self, losses: Floats) -> Belief:
         """The belief with these losses (k, m) as possible points of the front."""
@@ -107,7 +107,7 @@ class Belief:
         """The belief once the points at (k, p) have turned out as expected."""
         met = np.ones(len(at), dtype=bool)
         for constraint in self.constraints:
-            met &= constraint.at(at)[0] <= 0
+            met &= constraint.expected(at) <= 0
         found = self.known(self.expected(at[met])) if met.any() else self
         losses = tuple(loss.expecting(at) for loss in self.losses)
         rest = tuple(constraint.expecting(at) for constraint in self.constraints)

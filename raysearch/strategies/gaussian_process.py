@@ -161,9 +161,9 @@ def _up_to_date(state: GaussianState) -> GaussianState:
 
 def _belief(state: GaussianState) -> Belief:
     """What is held, pending points included."""
-    at, waiting = features(state.space, state.x), features(state.space, state.waiting)
+    waiting = features(state.space, state.waiting)
     y, good = targets(state.loss, state.constraint), feasible(state.loss, state.constraint)
-    belief = believed(state.surrogate.models, y, state.loss.shape[1], at, good)
+    belief = believed(state.surrogate.models, y, state.loss.shape[1], good)
     for i in range(len(waiting)):  # one by one, as asks may be made one by one
         belief = belief.expecting(waiting[i : i + 1])
     return belief
