@@ -10,7 +10,8 @@ With two losses the improvement is that of the hypervolume below their front (`b
 Taking the belief at told points rather than what was told of them keeps noise out of t.
 Points that are pending are believed to turn out as expected (the "kriging believer"). That
 leaves the mean as it is, and takes away the variance around them: the next point goes
-elsewhere.
+elsewhere. Where very many are pending, each point is the best of one function drawn from the
+belief instead (Thompson sampling), which needs to know nothing of the others.
 
 Jones, Schonlau & Welch (1998), "Efficient global optimization"; Ginsbourger, Le Riche &
 Carraro (2010), "Kriging is well-suited to parallelize optimization"; Ament et al. (2023),
@@ -44,6 +45,7 @@ from .surrogate import Surrogate, first_fresh, sequence
 _BLOCK = 256  # candidates of the quasi-random sequence, for every point
 _BESTS, _NEAR = 8, 16  # points whose neighbours are candidates, and how many of each
 _STARTS = 6  # of the ascent
+_MANY = 64  # points pending, from which on functions are drawn
 _STREAM = 5  # of random numbers for neighbours and moves
 
 
@@ -118,7 +120,8 @@ class GaussianProcess(Strategy[GaussianState]):
                     state = _up_to_date(state)
                     belief = _belief(state)
                 x, known = _most_promising(state, belief)
-                belief = belief.expecting(features(space, space.snap(x)))
+                crowded = len(state.waiting) + 1 >= _MANY
+                belief = None if crowded else belief.expecting(features(space, space.snap(x)))
             state = replace(state, known=known)
             if not len(x):
                 break
@@ -160,13 +163,17 @@ def _up_to_date(state: GaussianState) -> GaussianState:
 
 
 def _belief(state: GaussianState) -> Belief:
-    """What is held, pending points included."""
-    waiting = features(state.space, state.waiting)
+    """What is held, pending points included unless they are many."""
+    waiting = features(state.space, state.waiting[: 0 if _is_crowded(state) else None])
     y, good = targets(state.loss, state.constraint), feasible(state.loss, state.constraint)
     belief = believed(state.surrogate.models, y, state.loss.shape[1], good)
     for i in range(len(waiting)):  # one by one, as asks may be made one by one
         belief = belief.expecting(waiting[i : i + 1])
     return belief
+
+
+def _is_crowded(state: GaussianState) -> bool:
+    return len(state.waiting) >= _MANY
 
 
 def _most_promising(state: GaussianState, belief: Belief) -> tuple[Floats, Known]:
@@ -180,7 +187,7 @@ def _most_promising(state: GaussianState, belief: Belief) -> tuple[Floats, Known
     x = space.snap(np.concatenate([wide, near]))
     if space.constraints:
         x = x[space.allowed(space.decode(x))]
-    if len(belief.losses) > 2:
+    if len(belief.losses) > 2 or _is_crowded(state):
         x = x[np.argsort(-belief.drawn(features(space, x), rng), kind="stable")]
     elif len(x):
         promise = belief.promise(features(space, x))
