@@ -68,11 +68,14 @@ def climb(
         gains = value(features(space, moved))
         xs.append(moved)
         vs.append(gains)
-        at = top.copy()
+        better = []
         for i in range(len(top)):
             mine = np.flatnonzero(parent == i)
             if len(mine) and gains[mine].max() > tops[i]:
-                at[i] = moved[mine[np.argmax(gains[mine])]]
+                better.append(mine[np.argmax(gains[mine])])
+        if not better:
+            break
+        at = moved[better]
     every, values = np.concatenate(xs), np.concatenate(vs)
     order = np.argsort(-values, kind="stable")
     return every[order], values[order]

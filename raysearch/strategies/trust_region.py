@@ -77,7 +77,7 @@ class TrustState(State):
 
 @dataclass(frozen=True)
 class TrustRegion(Strategy[TrustState]):
-    """Gaussian processes in boxes around the best points; for 20 to 200 parameters.
+    """Gaussian processes in boxes around the best points; many parameters, thousands of trials.
 
     regions   side by side, >= 1; more of them find more valleys, more slowly
     initial   quasi-random points at the start of a region, >= 2
@@ -99,8 +99,8 @@ class TrustRegion(Strategy[TrustState]):
     beats_random: ClassVar[bool] = True
 
     regions: int = 1
-    initial: int = 20
-    patience: int = 20
+    initial: int = 10
+    patience: int = 10
 
     def __post_init__(self) -> None:
         check_int(self, "regions")

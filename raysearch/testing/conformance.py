@@ -37,7 +37,7 @@ from ..trial import FOREIGN, Batch, Floats, Outcome
 
 Loss = Callable[[Columns], Floats]
 
-_MOST = 400  # points asked for where a space is to be used up
+_MOST = 250  # points asked for where a space is to be used up
 _ROUNDS = 6  # of asking and telling, where a check only needs to be under way
 
 #: Spaces that between them have everything a space can have.
