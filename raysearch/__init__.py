@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.asha import ASHA as ASHA
     from .strategies.asha_stopping import StoppingASHA as StoppingASHA
+    from .strategies.gaussian_process import GaussianProcess as GaussianProcess
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.hyperband import Hyperband as Hyperband
     from .strategies.local_search import LocalSearch as LocalSearch
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving
+    from .strategies.trust_region import TrustRegion as TrustRegion
     from .study import Study as Study
     from .trial import Trial as Trial
 

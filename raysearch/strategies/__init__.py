@@ -37,6 +37,8 @@ STRATEGIES: dict[str, str] = {
     "asha-stopping": "asha_stopping:StoppingASHA",
     "hyperband": "hyperband:Hyperband",
     "median-stopping": "median_stopping:MedianStopping",
+    "gp": "gaussian_process:GaussianProcess",
+    "trust-region": "trust_region:TrustRegion",
 }
 
 

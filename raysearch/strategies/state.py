@@ -130,6 +130,8 @@ def _annotated(hint: Any) -> Iterator[type]:
     """The dataclasses that a type mentions."""
     if typing.get_origin(hint) in (tuple, typing.Union, types.UnionType):
         for part in typing.get_args(hint):
+            if is_dataclass(part):
+                yield typing.cast(type, part)
             yield from _annotated(part)
     elif is_dataclass(hint):
         for name, part in typing.get_type_hints(hint).items():

@@ -47,7 +47,7 @@ from .searching import (
     under_way,
 )
 
-_MOST = 400  # points asked for where a space is to be used up
+_MOST = 250  # points asked for where a space is to be used up
 
 #: Spaces that between them have everything a space can have.
 SPACES: dict[str, Space] = {

@@ -1,0 +1,42 @@
+"""Outputs: losses as a model can take them, whatever their scale, tails and failures.
+
+A Gaussian process expects values that look normal. What matters to a search is which of the
+good losses is better; of the bad ones it is enough to know that they are bad. So the tail is
+cut off, at a distance that the better half of the losses says, and everything is standardised:
+
+    y <- min(y, median + 2 (median - least))
+    y <- (y - mean) / standard deviation
+
+A trial that failed, or whose loss is infinite, is as bad as the worst that did not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..trial import Floats
+
+_LARGEST = 8e307  # differences of such losses are finite
+_TAIL = 2.0
+
+
+def normalised(loss: Floats) -> Floats:
+    """(n,) the losses (n,), of mean 0 and variance 1; NaN is a failure.
+
+    All 0 if no two losses differ.
+
+    >>> normalised(np.array([0.0, 1.0, 2.0, np.nan, 1e300])).round(2)
+    array([-1.31, -0.77, -0.22,  1.15,  1.15])
+    """
+    known = np.isfinite(loss) | (loss < 0)
+    if not known.any():
+        return np.zeros(len(loss))
+    y = np.clip(loss[known], -_LARGEST, _LARGEST)
+    y = y - y.min()
+    unit = float(np.median(y)) or (float(np.median(y[y > 0])) if y.any() else 1.0)
+    y = np.minimum(y / unit, 1.0 + _TAIL)
+    filled = np.full(len(loss), y.max())
+    filled[known] = y
+    centred = filled - filled.mean()
+    spread = float(np.sqrt(np.mean(centred**2)))
+    return np.asarray(centred / spread if spread > 0 else centred)

@@ -1,0 +1,75 @@
+"""Features: a space's points as kernels see them.
+
+number, ordered   its coordinate in [0, 1]
+unordered         the index of its value, as a mark
+not active        marks: one more mark. Others: the coordinate 0.5, and a second feature
+                  that is 0.5 rather than 0, so that "not active" lies off the line of
+                  values, about as far from one as from another
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..models.kernels import Layout
+from ..space import Choice, Space
+from ..trial import Floats, Ints
+from .memo import per_space
+
+_OFF = 0.5  # how far off the line "not active" lies
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """Which features a space has.
+
+    layout   of the features, a group for each parameter
+    column   (d,) the first feature of each parameter
+    movable  (d,) which parameters can be moved in small steps without changing what else is
+             active: numbers and ordered values on which no other parameter depends
+    """
+
+    layout: Layout
+    column: Ints
+    movable: NDArray[np.bool_]
+
+
+@per_space
+def encoding(space: Space) -> Encoding:
+    """Which features this space has."""
+    parents = {p for parameter in space.parameters.values() for p, _ in parameter.conditions}
+    group: list[int] = []
+    marks: list[int] = []
+    column, movable = [], []
+    for i, (name, parameter) in enumerate(space.parameters.items()):
+        mark = _is_mark(parameter)
+        width = 1 if mark or not parameter.conditions else 2
+        column.append(len(group))
+        movable.append(not mark and parameter.size > 1 and name not in parents)
+        group += [i] * width
+        marks += [int(parameter.size) + 1 if mark else 0] * width
+    layout = Layout(np.array(group), np.array(marks))
+    return Encoding(layout, np.array(column), np.array(movable))
+
+
+def features(space: Space, x: Floats) -> Floats:
+    """Features (n, p) of the points x (n, d), which lie where their values belong."""
+    code, columns = encoding(space), space.decode(x)
+    found = np.zeros((len(x), len(code.layout.group)))
+    for i, (name, parameter) in enumerate(space.parameters.items()):
+        first, active = code.column[i], columns.active.get(name)
+        if _is_mark(parameter):
+            mark = columns.numbers[name]
+            found[:, first] = mark if active is None else np.where(active, mark, parameter.size)
+        else:
+            found[:, first] = x[:, i]
+            if active is not None:
+                found[:, first + 1] = np.where(active, 0.0, _OFF)
+    return found
+
+
+def _is_mark(parameter: object) -> bool:
+    return isinstance(parameter, Choice) and not parameter.ordered

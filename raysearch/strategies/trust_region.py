@@ -1,0 +1,255 @@
+"""Trust regions: Bayesian optimisation that looks only around the best point of a region.
+
+In many dimensions a model of the whole cube knows little, and most of the cube is far from
+what it knows. A region is a box around its best point m, whose sides follow the length scales
+l of a Gaussian process fitted to the region's own points:
+
+    side_i = L l_i / (l_1 l_2 .. l_d)^(1/d)
+
+Of many candidates in the box the next point is the least of a function drawn from the
+posterior (Thompson sampling), so that any number may be pending. A candidate differs from m
+in about 20 coordinates. L doubles after 3 successes in a row, and is halved after `patience`
+failures in a row; once it is tiny the region begins anew, at quasi-random points.
+
+Eriksson et al. (2019), "Scalable global optimization via local Bayesian optimization".
+
+Point k belongs to region k mod r.
+
+x     (n, d) points told             loss   (n,)  theirs
+home  (n,)   region of each          since  (r,)  number of the first point of its life
+born  (n,)   number of each          size   (r,)  L
+wins  (r,)   successes in a row      losses (r,)  failures in a row
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..models.outputs import normalised
+from ..models.paths import path
+from ..rng import generator
+from ..space import Choice, Space
+from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
+from .base import State, Strategy
+from .features import encoding, features
+from .known import Known
+from .memo import per_space
+from .options import check_int
+from .proposals import explore
+from .quasi_random import QuasiRandom
+from .surrogate import Surrogate, first_fresh, sequence
+
+_FIRST, _LEAST, _MOST = 0.8, 0.5**7, 1.6  # L at the start, at the end, at most
+_SUCCESSES = 3  # in a row, until L is doubled
+_BETTER = 1e-3  # by which part of the best loss a success is to be better
+_MOVED = 20.0  # coordinates in which a candidate differs from m, about
+_BLOCK = 512  # candidates
+_STREAM = 6  # of random numbers for candidates and paths
+
+
+@dataclass(frozen=True, eq=False)
+class TrustState(State):
+    """The regions and their points; see the head of this file.
+
+    waiting     (p, d) points that are pending
+    numbers     (p,) theirs
+    surrogates  of the losses of each region
+    cursor      how far the quasi-random sequence of first points has been gone through
+    """
+
+    x: Floats = field(kw_only=True)
+    loss: Floats = field(kw_only=True)
+    home: Ints = field(kw_only=True)
+    size: Floats = field(kw_only=True)
+    wins: Ints = field(kw_only=True)
+    losses: Ints = field(kw_only=True)
+    since: Ints = field(kw_only=True)
+    waiting: Floats = field(kw_only=True)
+    numbers: Ints = field(kw_only=True)
+    surrogates: tuple[Surrogate, ...] = ()
+    known: Known = field(default_factory=Known)
+    cursor: int = 0
+
+
+@dataclass(frozen=True)
+class TrustRegion(Strategy[TrustState]):
+    """Gaussian processes in boxes around the best points; many parameters, thousands of trials.
+
+    regions   side by side, >= 1; more of them find more valleys, more slowly
+    initial   quasi-random points at the start of a region, >= 2
+    patience  failures in a row until a region is halved, >= 1
+
+    Raises UsageError if an option is out of range.
+
+    >>> from raysearch.space import Float, Space
+    >>> search = TrustRegion()
+    >>> state = search.init(Space({f"x{i}": Float(0, 1) for i in range(30)}), seed=0)
+    >>> for _ in range(60):
+    ...     state, batch = search.ask(state, 1)
+    ...     losses = ((batch.x - 0.3) ** 2).sum(axis=1, keepdims=True)
+    ...     state = search.tell(state, batch, Outcome(loss=losses))
+    >>> bool(state.loss.min() < 1.5)  # 3.7 is what a random point has
+    True
+    """
+
+    beats_random: ClassVar[bool] = True
+
+    regions: int = 1
+    initial: int = 10
+    patience: int = 10
+
+    def __post_init__(self) -> None:
+        check_int(self, "regions")
+        check_int(self, "initial", 2)
+        check_int(self, "patience")
+
+    def init(self, space: Space, seed: int) -> TrustState:
+        """Regions without a point."""
+        QuasiRandom().init(space, seed)  # refuses spaces of too many parameters
+        r = self.regions
+        zeros = np.zeros(r, dtype=np.int64)
+        return TrustState(
+            space,
+            seed,
+            x=np.empty((0, space.dim)),
+            loss=np.empty(0),
+            home=np.empty(0, np.int64),
+            size=np.full(r, _FIRST),
+            wins=zeros,
+            losses=zeros,
+            since=zeros,
+            waiting=np.empty((0, space.dim)),
+            numbers=np.empty(0, np.int64),
+            surrogates=(Surrogate(),) * r,
+        )
+
+    def ask(self, state: TrustState, n: int) -> tuple[TrustState, Batch]:
+        """Points of the regions in turn: at first quasi-random, then by Thompson sampling."""
+        space, first = state.space, state.asked
+        found = [np.empty((0, space.dim))]
+        for _ in range(n):
+            j = state.asked % self.regions
+            if self._young(state, j) or np.isfinite(state.loss[state.home == j]).sum() < 2:
+                wide = sequence(space, state.seed)
+                x, known, cursor = explore(space, state.known, state.seed, state.cursor, 1, wide)
+                state = replace(state, known=known, cursor=cursor)
+            else:
+                state = _up_to_date(state, j)
+                x, known = _thompson(state, j)
+                state = replace(state, known=known)
+            if not len(x):
+                break
+            found.append(x)
+            state = replace(
+                state,
+                asked=state.asked + 1,
+                waiting=np.concatenate([state.waiting, space.snap(x)]),
+                numbers=np.append(state.numbers, state.asked),
+            )
+        points = np.concatenate(found)
+        return state, Batch(points, np.arange(first, first + len(points)))
+
+    def _young(self, state: TrustState, j: int) -> bool:
+        """Whether region j has too few points, pending ones included."""
+        pending = (state.numbers % self.regions == j) & (state.numbers >= state.since[j])
+        return bool((state.home == j).sum() + pending.sum() < self.initial)
+
+    def tell(self, state: TrustState, batch: Batch, outcome: Outcome) -> TrustState:
+        """Resize regions by their successes and failures, one point after the other.
+
+        A point from elsewhere goes to the region whose best point is the worst.
+        """
+        there = np.isin(state.numbers, batch.number)
+        state = replace(
+            state,
+            waiting=state.waiting[~there],
+            numbers=state.numbers[~there],
+            known=state.known.tell(state.space, batch),
+        )
+        losses = outcome.loss[:, 0].tolist()
+        for x, number, loss in zip(batch.x, batch.number.tolist(), losses, strict=True):
+            state = self._told(state, x, number, loss)
+        return state
+
+    def _told(self, state: TrustState, x: Floats, number: int, loss: float) -> TrustState:
+        """The state after one more outcome."""
+        best = [state.loss[state.home == j] for j in range(self.regions)]
+        least = np.array([np.nanmin(b) if np.isfinite(b).any() else math.inf for b in best])
+        foreign = number == FOREIGN
+        j = int(np.argmax(least)) if foreign else number % self.regions
+        if not foreign and number < state.since[j]:
+            j = -1  # of a life that is over
+        wins, fails, size = state.wins.copy(), state.losses.copy(), state.size.copy()
+        since, home, surrogates = state.since.copy(), state.home, list(state.surrogates)
+        if j >= 0 and not foreign and (home == j).sum() >= self.initial:
+            least_win = least[j] - _BETTER * abs(least[j]) if np.isfinite(least[j]) else math.inf
+            success = loss < least_win  # false for NaN
+            wins[j], fails[j] = (wins[j] + 1, 0) if success else (0, fails[j] + 1)
+            if wins[j] == _SUCCESSES:
+                size[j], wins[j] = min(2 * size[j], _MOST), 0
+            elif fails[j] == self.patience:
+                size[j], fails[j] = size[j] / 2, 0
+        home = np.append(home, j)
+        if size[j] < _LEAST and j >= 0:
+            home = np.where(home == j, -1, home)
+            size[j], wins[j], fails[j], since[j] = _FIRST, 0, 0, state.asked
+            surrogates[j] = Surrogate()
+        return replace(
+            state,
+            x=np.concatenate([state.x, x[None]]),
+            loss=np.append(state.loss, loss),
+            home=home,
+            size=size,
+            wins=wins,
+            losses=fails,
+            since=since,
+            surrogates=tuple(surrogates),
+        )
+
+
+def _up_to_date(state: TrustState, j: int) -> TrustState:
+    """The state whose model of region j has taken in all its points."""
+    mine = state.home == j
+    at, y = features(state.space, state.x[mine]), normalised(state.loss[mine])
+    updated = state.surrogates[j].updated(encoding(state.space).layout, at, [y])
+    surrogates = (*state.surrogates[:j], updated, *state.surrogates[j + 1 :])
+    return replace(state, surrogates=surrogates)
+
+
+def _thompson(state: TrustState, j: int) -> tuple[Floats, Known]:
+    """The point (1, d) of region j that is least of one function, if there is any left."""
+    space, rng = state.space, generator(state.seed, state.asked, _STREAM)
+    mine = state.home == j
+    (model,) = state.surrogates[j].models
+    belief = model.given(normalised(state.loss[mine]))
+    x = _candidates(space, state, j, state.x[mine][np.argmin(belief.fitted)], rng)
+    drawn = path(belief, rng)(features(space, x))
+    order = np.argsort(drawn, kind="stable")
+    return first_fresh(space, state.known, x[order], np.concatenate([state.x, state.waiting]), rng)
+
+
+def _candidates(
+    space: Space, state: TrustState, j: int, m: Floats, rng: np.random.Generator
+) -> Floats:
+    """(_BLOCK, d) legal values in the box of region j around m."""
+    (model,) = state.surrogates[j].models
+    scales = model.theta[: space.dim]  # log l
+    side = state.size[j] * np.exp(scales - scales.mean())
+    side[_marks(space)] = 2.0  # all of the edge
+    low, high = np.maximum(m - side / 2, 0.0), np.minimum(m + side / 2, 1.0)
+    wide = sequence(space, state.seed)((state.asked + 1) * _BLOCK, _BLOCK)
+    moved = rng.random(wide.shape) < min(1.0, _MOVED / space.dim)
+    moved[np.arange(_BLOCK), rng.integers(space.dim, size=_BLOCK)] = True
+    x = space.snap(np.where(moved, low + (high - low) * wide, m))
+    return x[space.allowed(space.decode(x))] if space.constraints else x
+
+
+@per_space
+def _marks(space: Space) -> Ints:
+    """Parameters whose values have no order."""
+    unordered = [isinstance(p, Choice) and not p.ordered for p in space.parameters.values()]
+    return np.flatnonzero(unordered)

@@ -1,0 +1,220 @@
+"""The models against formulas written out densely, quadrature and differences."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.stats import multivariate_normal, norm
+
+from raysearch.models.acquisition import log_ehvi, log_ei, log_h, log_met
+from raysearch.models.gp import condition, evidence, fit, prior
+from raysearch.models.kernels import Layout, by_group, distances
+from raysearch.models.outputs import normalised
+from raysearch.models.paths import path
+
+LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]))  # a plane, a line, a mark
+THETA = np.array([-1.0, -0.3, 0.4, 0.2, -4.0])
+
+
+def points(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.random((n, 3)), rng.integers(0, 4, n)])
+
+
+def values(x: np.ndarray) -> np.ndarray:
+    return np.sin(5 * x[:, 0]) + x[:, 2] ** 2 + 0.3 * (x[:, 3] == 1)
+
+
+def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """s k(a, b), entry by entry."""
+    scales = np.exp(THETA[:3])[LAYOUT.group]
+    k = np.empty((len(a), len(b)))
+    for i, p in enumerate(a):
+        for j, q in enumerate(b):
+            apart = np.where(LAYOUT.marks > 0, p != q, np.abs(p - q)) / scales
+            r = math.sqrt(5 * np.sum(apart**2))
+            k[i, j] = math.exp(THETA[3]) * (1 + r + r**2 / 3) * math.exp(-r)
+    return k
+
+
+def differences(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
+    unit = np.eye(len(x)) * step
+    return np.array([(f(x + u) - f(x - u)) / (2 * step) for u in unit])
+
+
+def test_distances_are_those_of_pairs() -> None:
+    x, w = points(9), np.array([1.0, 2.0, 3.0])
+    whole = distances(LAYOUT, w, x, x)
+    np.testing.assert_allclose(w @ by_group(LAYOUT, x), whole[np.tril_indices(9, -1)], atol=1e-14)
+
+
+def test_the_posterior_is_the_dense_formula() -> None:
+    x, at = points(30), points(7, seed=1)
+    y = values(x)
+    k = kernel(x, x) + math.exp(THETA[4]) * np.eye(30)
+    ones = np.ones(30)
+    mean = ones @ np.linalg.solve(k, y) / (ones @ np.linalg.solve(k, ones))
+    cross = kernel(x, at)
+    expected = mean + cross.T @ np.linalg.solve(k, y - mean)
+    variance = math.exp(THETA[3]) - np.diag(cross.T @ np.linalg.solve(k, cross))
+
+    posterior = condition(LAYOUT, THETA, x).given(y)
+    found = posterior.at(at)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-9)
+    np.testing.assert_allclose(found[1], variance, rtol=1e-9)
+    np.testing.assert_allclose(posterior.slopes(at)[:2], found, rtol=1e-12)
+
+
+def test_points_taken_in_later_are_as_if_from_the_start() -> None:
+    x = points(30)
+    whole = condition(LAYOUT, THETA, x)
+    grown = condition(LAYOUT, THETA, x[:20]).extended(x[20:29]).extended(x[29:])
+    np.testing.assert_allclose(grown.root, whole.root, atol=1e-9)
+
+
+def test_what_turns_out_as_expected_leaves_the_mean() -> None:
+    x, at, new = points(20), points(7, seed=1), points(3, seed=2)
+    before = condition(LAYOUT, THETA, x).given(values(x))
+    after = before.expecting(new)
+    np.testing.assert_allclose(after.at(at)[0], before.at(at)[0], rtol=1e-12)
+    assert np.all(after.at(at)[1] < before.at(at)[1])
+    believed = np.concatenate([values(x), before.at(new)[0]])
+    np.testing.assert_allclose(after.process.given(believed).at(at)[0], after.at(at)[0], rtol=1e-6)
+
+
+def test_slopes_of_the_posterior_are_differences() -> None:
+    x, at = points(25), points(4, seed=1)
+    posterior = condition(LAYOUT, THETA, x).given(values(x))
+    _, _, by_mean, by_variance = posterior.slopes(at)
+    for i, row in enumerate(at):
+        for j, slopes in enumerate((by_mean, by_variance)):
+            found = differences(lambda u, j=j: posterior.at(u[None])[j][0], row)
+            np.testing.assert_allclose(slopes[i, :3], found[:3], rtol=1e-5, atol=1e-8)
+    assert not by_mean[:, 3].any()
+
+
+def test_the_evidence_is_the_density_of_the_values() -> None:
+    x = points(12)
+    y = values(x)
+    k = kernel(x, x) + math.exp(THETA[4]) * np.eye(12)
+    ones = np.ones(12)
+    mean = ones @ np.linalg.solve(k, y) / (ones @ np.linalg.solve(k, ones))
+    density = multivariate_normal(np.full(12, mean), k).logpdf(y)
+    centre, spread = prior(3)
+    expected = -density + 0.5 * np.sum(((THETA - centre) / spread) ** 2)
+    found, _ = evidence(THETA, by_group(LAYOUT, x), y)
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
+def test_the_gradient_of_the_evidence_is_differences() -> None:
+    x = points(15)
+    parts, y = by_group(LAYOUT, x), values(x)
+    _, gradient = evidence(THETA, parts, y)
+    found = differences(lambda theta: evidence(theta, parts, y)[0], THETA)
+    np.testing.assert_allclose(gradient, found, rtol=1e-5)
+
+
+def test_a_fit_finds_which_parameters_matter() -> None:
+    x = points(80)
+    y = values(x)
+    theta = fit(LAYOUT, x, (y - y.mean()) / y.std(), prior(3)[0][None])
+    assert theta[0] < theta[2]  # the sine bends more than a mark tells apart
+    assert theta[-1] < math.log(1e-3)  # there is no noise
+
+
+def test_paths_have_the_moments_of_the_posterior() -> None:
+    x, at = points(10), points(3, seed=1)
+    posterior = condition(LAYOUT, THETA, x).given(values(x))
+    rng = np.random.default_rng(0)
+    drawn = np.array([path(posterior, rng)(at) for _ in range(1500)])
+    mean, variance = posterior.at(at)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.1)
+    np.testing.assert_allclose(drawn.var(axis=0), variance, rtol=0.25, atol=0.01)
+
+
+@pytest.mark.parametrize("z", [-30.0, -5.0, -1.001, -0.999, 0.0, 3.0])
+def test_log_h_is_the_integral(z: float) -> None:
+    expected, _ = quad(lambda u: u * norm.pdf(z - u) / norm.pdf(z), 0, 60, epsrel=1e-12)
+    assert log_h(np.array([z]))[0] == pytest.approx(math.log(expected) + norm.logpdf(z), rel=1e-8)
+
+
+def test_log_h_has_no_seams() -> None:
+    for seam in (-1.0, -1e3):
+        around = log_h(np.array([seam * (1 - 1e-9), seam * (1 + 1e-9)]))
+        assert around[0] == pytest.approx(around[1], rel=1e-8)
+    assert np.isfinite(log_h(np.array([-1e10, 1e10]))).all()
+
+
+@pytest.mark.parametrize("mean", [-2.0, 0.3, 8.0])
+@pytest.mark.parametrize("criterion", [lambda m, v: log_ei(m, v, 0.1), log_met])
+def test_slopes_of_criteria_are_differences(criterion, mean: float) -> None:
+    at = np.array([mean, 0.7])
+    _, by_mean, by_variance = criterion(at[:1], at[1:])
+    found = differences(lambda u: criterion(u[:1], u[1:])[0][0], at)
+    np.testing.assert_allclose([by_mean[0], by_variance[0]], found, rtol=1e-6)
+
+
+def test_expected_improvement_is_the_integral() -> None:
+    expected, _ = quad(lambda f: (0.1 - f) * norm.pdf(f, 0.4, 0.5), -5, 0.1)
+    found = log_ei(np.array([0.4]), np.array([0.25]), 0.1)[0][0]
+    assert found == pytest.approx(math.log(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1.0, 1e300])
+def test_losses_of_any_size_become_normal(unit: float) -> None:
+    loss = np.array([3.0, 1.0, 2.0, math.nan, 5.0, math.inf, 1.5]) * unit
+    y = normalised(loss)
+    assert y.mean() == pytest.approx(0, abs=1e-12)
+    assert y.std() == pytest.approx(1)
+    assert np.argmin(y) == 1
+    assert y[3] == y[5] == y.max()
+
+
+@pytest.mark.parametrize("loss", [[2.0] * 5, [math.nan] * 3, [math.inf] * 3, [-1e308, -1e308]])
+def test_losses_that_do_not_differ_are_zero(loss: list[float]) -> None:
+    assert not normalised(np.array(loss)).any()
+
+
+FRONT = np.array([[-0.5, 0.6], [0.2, 0.1], [0.7, -0.4]])
+WORST = np.array([1.0, 1.0])
+
+
+def hypervolume(front: np.ndarray) -> float:
+    """The area between a front and WORST, by inclusion of sorted stripes."""
+    front = front[(front < WORST).all(axis=1)]
+    area, top = 0.0, WORST[1]
+    for a, b in front[np.argsort(front[:, 0])]:
+        if b < top:
+            area += (WORST[0] - a) * (top - b)
+            top = b
+    return area
+
+
+@pytest.mark.parametrize("mean", [(0.0, 0.0), (0.6, 0.8), (-1.0, 0.5)])
+def test_the_hypervolume_improves_as_in_simulations(mean: tuple[float, float]) -> None:
+    mean, spread = np.array(mean), np.array([0.5, 0.3])
+    draws = mean + spread * np.random.default_rng(0).standard_normal((20_000, 2))
+    before = hypervolume(FRONT)
+    gains = [hypervolume(np.concatenate([FRONT, draw[None]])) - before for draw in draws]
+    found = log_ehvi(mean[:, None], spread[:, None] ** 2, FRONT, WORST)[0]
+    assert math.exp(found[0]) == pytest.approx(np.mean(gains), abs=4 * np.std(gains) / 20_000**0.5)
+
+
+def test_slopes_of_the_hypervolume_are_differences() -> None:
+    at = np.array([0.1, -0.2, 0.4, 0.3])
+
+    def both(u: np.ndarray):
+        return log_ehvi(u[:2, None], u[2:, None], FRONT, WORST)
+
+    _, by_mean, by_variance = both(at)
+    found = differences(lambda u: both(u)[0][0], at)
+    np.testing.assert_allclose(np.concatenate([by_mean, by_variance])[:, 0], found, rtol=1e-6)
+
+
+def test_far_from_the_front_there_still_is_a_slope() -> None:
+    value, by_mean, _ = log_ehvi(np.full((2, 1), 50.0), np.full((2, 1), 1e-4), FRONT, WORST)
+    assert np.isfinite(value).all()
+    assert (by_mean < 0).all()

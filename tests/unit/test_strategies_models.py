@@ -1,0 +1,194 @@
+"""Strategies that model the loss: what they make of constraints, fronts, batches and trouble."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from raysearch.rng import uniform
+from raysearch.space import Choice, Float, Int, Space
+from raysearch.strategies.features import encoding, features
+from raysearch.strategies.gaussian_process import GaussianProcess
+from raysearch.strategies.trust_region import TrustRegion
+from raysearch.trial import FOREIGN, Batch, Outcome
+
+SQUARE = Space({"a": Float(0, 1), "b": Float(0, 1)})
+METHODS = [GaussianProcess(initial=4), TrustRegion(initial=4)]
+
+
+def searched(strategy, space, trials, outcome, at_once=1, seed=0):
+    """The state after so many trials; outcome: points (k, d) -> Outcome."""
+    state = strategy.init(space, seed)
+    for _ in range(0, trials, at_once):
+        state, batch = strategy.ask(state, at_once)
+        assert len(batch) == at_once
+        batch = replace(batch, x=space.snap(batch.x))
+        state = strategy.tell(state, batch, outcome(batch.x))
+    return state
+
+
+def test_constraints_are_kept_near_the_best() -> None:
+    """The least a + b with a b >= 1/8 lies at a = b = sqrt(1/8)."""
+
+    def outcome(x):
+        constraint = 1 / 8 - x[:, :1] * x[:, 1:]
+        return Outcome(x.sum(axis=1, keepdims=True), constraint=constraint)
+
+    state = searched(GaussianProcess(), SQUARE, 30, outcome)
+    met = state.constraint[:, 0] <= 0
+    assert state.loss[met].min() == pytest.approx(2 * math.sqrt(1 / 8), abs=0.01)
+
+
+def test_a_constraint_that_nothing_meets_is_sought_first() -> None:
+    def outcome(x):
+        return Outcome(x[:, :1], constraint=np.linalg.norm(x - 0.77, axis=1, keepdims=True) - 0.02)
+
+    state = searched(GaussianProcess(), SQUARE, 30, outcome)
+    assert (state.constraint <= 0).any()
+
+
+def test_a_constraint_that_appears_late_is_unknown_before() -> None:
+    state = searched(GaussianProcess(initial=4), SQUARE, 6, lambda x: Outcome(x[:, :1]))
+    state, batch = GaussianProcess(initial=4).ask(state, 2)
+    outcome = Outcome(batch.x[:, :1], constraint=batch.x[:, 1:] - 0.5)
+    state = GaussianProcess(initial=4).tell(state, batch, outcome)
+    assert np.isnan(state.constraint[:6]).all()
+    assert len(GaussianProcess(initial=4).ask(state, 2)[1]) == 2
+
+
+def fronts(x):
+    """Squared distances from two corners: the front is the diagonal."""
+    return Outcome(np.stack([np.sum(x**2, axis=1), np.sum((x - 1) ** 2, axis=1)], axis=1))
+
+
+def test_a_front_is_filled() -> None:
+    x = searched(GaussianProcess(), SQUARE, 40, fronts).x[20:]
+    assert np.median(np.abs(x[:, 0] - x[:, 1])) < 0.02
+    assert np.ptp(x[:, 0]) > 0.7
+
+
+def test_three_losses_are_weighed() -> None:
+    def outcome(x):
+        return Outcome(np.concatenate([fronts(x).loss, np.abs(x[:, :1] - 0.5)], axis=1))
+
+    state = searched(GaussianProcess(), SQUARE, 24, outcome)
+    assert np.all(state.loss[8:].min(axis=0) < 0.25)
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+def test_a_batch_is_spread(strategy) -> None:
+    def outcome(x):
+        return Outcome(np.sum((x - 0.3) ** 2, axis=1, keepdims=True))
+
+    state = searched(strategy, SQUARE, 20, outcome)
+    _, batch = strategy.ask(state, 12)
+    apart = np.abs(batch.x[:, None] - batch.x).max(axis=2) + np.eye(12)
+    assert apart.min() > 1e-7
+
+
+def test_a_category_that_is_better_is_found() -> None:
+    space = Space({"kind": Choice([str(i) for i in range(12)]), "x": Float(0, 1)})
+
+    def outcome(x):
+        kind = space.decode(x).numbers["kind"]
+        return Outcome(((kind != 7) * 0.5 + (x[:, 1] - 0.4) ** 2)[:, None])
+
+    state = searched(GaussianProcess(), space, 40, outcome)
+    assert state.loss.min() < 1e-3
+
+
+TROUBLE = {
+    "constant": lambda x: np.ones((len(x), 1)),
+    "huge": lambda x: 1e300 * (x[:, :1] - 0.5),
+    "tiny": lambda x: 1e-300 * x[:, :1],
+    "tails": lambda x: np.exp(700 * x[:, :1]),
+    "infinite": lambda x: np.where(x[:, :1] > 0.3, math.inf, x[:, :1]),
+    "minus infinity": lambda x: np.where(x[:, :1] > 0.9, -math.inf, x[:, :1]),
+}
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_any_losses_are_borne(strategy, trouble) -> None:
+    searched(strategy, SQUARE, 20, lambda x: Outcome(TROUBLE[trouble](x)), at_once=2)
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+def test_one_point_with_two_losses_is_borne(strategy) -> None:
+    state = strategy.init(SQUARE, 0)
+    batch = Batch(np.full((9, 2), 0.5), np.full(9, FOREIGN))
+    state = strategy.tell(state, batch, Outcome(np.arange(9.0)[:, None]))
+    for _ in range(8):
+        state, batch = strategy.ask(state, 1)
+        state = strategy.tell(state, batch, Outcome(batch.x[:, :1]))
+
+
+WIDE = {
+    "a thousand values": Space({"kind": Choice(list(range(1000))), "x": Float(0, 1)}),
+    "a hundred children": Space(
+        {"on": Choice([False, True])}
+        | {f"x{i}": Float(0, 1).when(on=True) for i in range(50)}
+        | {f"n{i}": Int(0, 9).when(on=True) for i in range(50)}
+    ),
+}
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+@pytest.mark.parametrize("space", WIDE)
+def test_wide_spaces_are_borne(strategy, space) -> None:
+    searched(strategy, WIDE[space], 12, lambda x: Outcome(x.sum(axis=1, keepdims=True)), at_once=3)
+
+
+def test_what_is_not_active_is_off_the_line() -> None:
+    space = Space(
+        {
+            "on": Choice([False, True]),
+            "x": Float(0, 1).when(on=True),
+            "kind": Choice(["a", "b"]).when(on=True),
+        }
+    )
+    x = space.snap(np.array([[0.9, 0.2, 0.1], [0.1, 0.2, 0.1]]))
+    assert features(space, x).tolist() == [[1, 0.2, 0, 0], [0, 0.5, 0.5, 2]]
+    assert encoding(space).layout.group.tolist() == [0, 1, 1, 2]
+    assert encoding(space).movable.tolist() == [False, True, False]
+
+
+def distance(x):
+    return Outcome(np.sum((x - 0.3) ** 2, axis=1, keepdims=True))
+
+
+def test_regions_shrink_and_begin_anew() -> None:
+    strategy = TrustRegion(initial=4, patience=1)
+    state = searched(strategy, SQUARE, 20, lambda x: Outcome(np.ones((len(x), 1))))
+    assert state.since[0] > 0
+    assert (state.home == -1).any()
+
+
+def test_regions_grow_with_success() -> None:
+    strategy = TrustRegion(initial=4)
+    count = iter(range(1000))
+    state = searched(strategy, SQUARE, 7, lambda x: Outcome(np.array([[-(2.0 ** next(count))]])))
+    assert state.size[0] == 1.6
+
+
+def test_each_region_has_its_own_points() -> None:
+    state = searched(TrustRegion(regions=3, initial=3), SQUARE, 18, distance, at_once=3)
+    assert np.bincount(state.home).tolist() == [6, 6, 6]
+
+
+def test_a_foreign_point_helps_the_worst_region() -> None:
+    strategy = TrustRegion(regions=2, initial=2)
+    state = strategy.init(SQUARE, 0)
+    batch = Batch(np.array([[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]]), np.full(3, FOREIGN))
+    state = strategy.tell(state, batch, Outcome(np.array([[3.0], [2.0], [1.0]])))
+    assert state.home.tolist() == [0, 1, 0]
+
+
+def test_regions_find_more_in_many_dimensions() -> None:
+    space = Space({f"x{i}": Float(0, 1) for i in range(40)})
+    state = searched(TrustRegion(), space, 80, distance)
+    random = distance(uniform(0, 0, 80, 40)).loss.min()
+    assert state.loss.min() < 0.5 * random
