@@ -36,7 +36,7 @@ def _within(folder: Path) -> dict[int, str]:
         except OSError:
             continue  # it has ended, or is another user's
         if int(process.name) != os.getpid() and any(str(folder) in t for t in [called, *opened]):
-            found[int(process.name)] = called[:80]
+            found[int(process.name)] = called.strip()[:80]
     return found
 
 
@@ -60,6 +60,20 @@ def home() -> Iterator[Path]:
         for pid in _within(folder):
             os.kill(pid, 9)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def processes(home: Path) -> Callable[[], dict[int, str]]:
+    """What has to do with that folder now: pid -> what it was called with."""
+    return lambda: _within(home)
+
+
+@pytest.fixture
+def head(ray_local: Path) -> str:
+    """The address of a Ray that runs; its token is in the environment."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
 
 
 @pytest.fixture
