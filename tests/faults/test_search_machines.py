@@ -135,7 +135,7 @@ def check(home, process, trials):
 def test_machines_come_go_and_die_under_load_and_nothing_is_lost(home, start, cluster, wait):
     """Though retries=0: that a machine dies is no fault of the trial."""
     one = cluster.add("one")
-    search = begin(start, cluster, 30, 50)
+    search = begin(start, cluster, 30, 40)
     slots_of(search, 2)
     two = cluster.add("two")
     slots_of(search, 4)
@@ -149,14 +149,14 @@ def test_machines_come_go_and_die_under_load_and_nothing_is_lost(home, start, cl
     slots_of(search, 0)
     cluster.add("three")
     slots_of(search, 2)
-    rows = check(home, search, 50)
+    rows = check(home, search, 40)
     assert len({row["metrics.machine"] for row in rows}) == 3
     assert max(row["attempts"] for row in rows) > 1
 
 
 def test_a_frozen_machine_is_given_up_and_what_it_says_later_is_ignored(home, start, cluster, wait):
     one, two = cluster.add("one"), cluster.add("two")
-    search = begin(start, cluster, 2, 60)
+    search = begin(start, cluster, 2, 50)
     wait(lambda: {r["metrics.machine"] for r in stored(home)} == {one, two}, "both at work")
     frozen = workers(one)
     for pid in frozen:
@@ -165,5 +165,5 @@ def test_a_frozen_machine_is_given_up_and_what_it_says_later_is_ignored(home, st
     wait(lambda: len(stored(home)) > done + 10, "the other machine goes on")
     for pid in frozen:
         os.kill(pid, signal.SIGCONT)
-    rows = check(home, search, 60)
+    rows = check(home, search, 50)
     assert max(row["attempts"] for row in rows) > 1
