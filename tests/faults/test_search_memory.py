@@ -109,6 +109,8 @@ def test_a_trial_that_takes_all_memory_is_ended_and_the_others_live(home, start,
     greedy = rs.Study.load(home / "study").trial(2)
     assert greedy.attempts == 2
     assert "low on memory" in greedy.error
+    assert "exceeded threshold" in greedy.error
+    assert "python" not in greedy.error  # nor any other command of this machine
     wait(lambda: not (group / "cgroup.procs").read_text(), "no process is left")
 
 
