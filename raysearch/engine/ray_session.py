@@ -236,8 +236,9 @@ class _Sink:
             self._left -= len(text)
             if self._left <= 0:
                 text = "(the rest is left out: this file has reached 10 MB)\n"
-            self._file.write(text)
-            self._file.flush()
+            with suppress(OSError):  # a disk that is full; no message is worth a search
+                self._file.write(text)
+                self._file.flush()
 
     def flush(self) -> None:
         """Nothing to be done; `write` does it."""
@@ -246,5 +247,6 @@ class _Sink:
         """Close the file; what comes later is dropped."""
         with self._lock:
             if self._file is not None:
-                self._file.close()
+                with suppress(OSError):
+                    self._file.close()
             self._file = None

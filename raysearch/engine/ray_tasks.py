@@ -233,7 +233,7 @@ def _lost(task: int, error: Exception) -> Lost:
     message = str(error).strip()
     match error:
         case lost.OutOfMemoryError():
-            return Lost(task, "oom", message)
+            return Lost(task, "oom", message.partition("\nObject store")[0])  # then others
         case lost.TaskCancelledError():  # nobody has cancelled it
             return Lost(task, "crashed", "a KeyboardInterrupt ended it")
         case lost.WorkerCrashedError():

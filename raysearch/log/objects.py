@@ -1,15 +1,17 @@
 """A study in an object store, or any other file system that pyarrow knows.
 
 Objects neither grow nor move, so every commit is an object of its own with a key that is
-used once; a repeated upload writes the same bytes to the same key. There is no lock that
-could keep a second driver out: the lease is advice, and it is the number of the session
-that tells a driver, at its next commit, that another one has taken over.
+used once. An upload that failed, or seems to have, is repeated; it writes the same bytes to
+the same key. There is no lock that could keep a second driver out: the lease is advice, and
+it is the number of the session that tells a driver, at its next commit, that another one
+has taken over.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable
 from typing import IO, BinaryIO, cast
 
@@ -20,6 +22,7 @@ from . import lease
 from .storage import FOLDERS, Storage
 
 _LOCK = "lock"
+_AGAIN_SECONDS = (0.1, 1.0, 5.0)  # waits before an upload is tried again
 
 
 class ObjectStorage(Storage):
@@ -95,5 +98,13 @@ class ObjectStorage(Storage):
         return lease.parse(self.read(_LOCK)) if self.exists(_LOCK) else None
 
     def _put(self, name: str, data: bytes) -> None:
+        for seconds in _AGAIN_SECONDS:
+            try:
+                return self._upload(name, data)
+            except OSError:
+                time.sleep(seconds)
+        self._upload(name, data)
+
+    def _upload(self, name: str, data: bytes) -> None:
         with self._filesystem.open_output_stream(name) as stream:
             stream.write(data)

@@ -54,6 +54,18 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+def test_every_fault_is_shown_by_tests_that_exist() -> None:
+    text = (ROOT / "docs/reliability.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) \|(.*)\|$", text, re.M)
+    assert [int(number) for number, _ in rows] == list(range(1, 46))
+    for number, row in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named or "no test of its own" in row, f"row {number} names no test"
+        for file, function in named:
+            source = (ROOT / "tests" / file).read_text("utf-8")
+            assert f"\ndef {function}(" in source, f"row {number}: {file}::{function}"
+
+
 #: Machines of whoever built this, and package registries, are nobody's business.
 FOREIGN = re.compile(r"/(work|root|home|opt)/|\.\./shared|pypi\.org|pythonhosted|registry\.npmjs")
 

@@ -134,14 +134,6 @@ def test_a_search_that_only_fails_ends_with_the_users_error(experiment):
 # --- under Ray -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def head(ray_local):
-    """The address of a Ray that runs; its token is in the environment."""
-    import ray
-
-    return ray.get_runtime_context().gcs_address
-
-
 @pytest.mark.xdist_group("ray")
 def test_a_search_on_ray_killed_at_any_moment_loses_nothing(experiment, head):
     flags = ["--address", head, "--concurrency", "1"]

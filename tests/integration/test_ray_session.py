@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +95,13 @@ def test_the_log_has_an_end(tmp_path, monkeypatch):
     assert text.startswith("(0) a line\n(0) another\n")
     assert text.endswith("has reached 10 MB)\n")
     assert 900 < len(text) < 1100
+
+
+def test_a_full_disk_costs_messages_and_nothing_else():
+    sink = ray_session._Sink(Path("/dev/full"))
+    sink.write("one\n")
+    sink.lines({"pid": 1, "lines": ["another"]})
+    sink.close()
 
 
 PROGRAM = """

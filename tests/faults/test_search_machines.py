@@ -1,0 +1,178 @@
+"""Machines come, go, die and freeze under a search: two to four raylets, each with workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import raysearch as rs
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+size = {"object_store_memory": 80_000_000}
+cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False, **size})
+machines = {}
+print(cluster.address, flush=True)
+for line in sys.stdin:
+    do, name = line.split()
+    if do == "add":
+        machines[name] = cluster.add_node(num_cpus=2, **size)
+        print(machines[name].all_processes["raylet"][0].process.pid, flush=True)
+    else:
+        cluster.remove_node(machines.pop(name))
+        print(flush=True)
+cluster.shutdown()
+"""
+
+SEARCH = """
+import os, sys, time
+import raysearch as rs
+from raysearch.engine import loop
+
+loop._OVERDUE_SECONDS = 2.0
+
+def objective(config, trial):
+    with open(f"begun/{trial.number}", "a") as file:
+        file.write("x")
+    time.sleep(0.2)
+    return {"loss": config["x"] ** 2, "machine": os.getppid()}
+
+study = rs.search(
+    objective, {"x": rs.Float(-1, 1)}, rs.RandomSearch(), study="study", address=sys.argv[1],
+    retries=0, timeout=float(sys.argv[2]), callbacks=[lambda trials: os.path.exists("enough")],
+    progress=lambda progress: print(progress.slots, flush=True),
+)
+"""
+
+
+class Cluster:
+    """A Ray of several machines, all of them here; each has two workers, and a pid."""
+
+    def __init__(self, start, home):
+        self.home = home
+        self.process = start("-c", CLUSTER, stderr=None)
+        self.address = self.process.stdout.readline().strip()
+
+    def say(self, words):
+        self.process.stdin.write(f"{words}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def add(self, name):
+        return int(self.say(f"add {name}"))
+
+    def remove(self, name):
+        self.say(f"remove {name}")
+
+
+@pytest.fixture
+def cluster(home, start, monkeypatch):
+    for name, value in {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": "0" * 64,
+        "RAY_health_check_initial_delay_ms": "0",
+        "RAY_health_check_period_ms": "500",
+        "RAY_health_check_timeout_ms": "2000",
+        "RAY_health_check_failure_threshold": "2",
+        "RAY_grpc_client_keepalive_time_ms": "2000",
+        "RAY_grpc_client_keepalive_timeout_ms": "2000",
+    }.items():
+        monkeypatch.setenv(name, value)
+    (home / "begun").mkdir()
+    made = Cluster(start, home)
+    yield made
+    made.process.stdin.close()
+    made.process.wait(60)
+
+
+def workers(raylet):
+    """The processes of a machine: its raylet and what that has started."""
+    found = [raylet]
+    for children in Path(f"/proc/{raylet}/task").glob("*/children"):
+        found += map(int, children.read_text().split())
+    return found
+
+
+def stored(home):
+    try:
+        return rs.Study.load(home / "study").trials.to_pylist()
+    except rs.errors.StudyNotFound:
+        return []
+
+
+def begin(start, cluster, timeout):
+    return start("-c", SEARCH, cluster.address, str(timeout), stdin=None)
+
+
+def slots_of(process, n):
+    """Read on until the search says that it has so many slots."""
+    for line in process.stdout:
+        if int(line) == n:
+            return
+    raise AssertionError(process.communicate())
+
+
+def machines(home):
+    return {row["metrics.machine"] for row in stored(home)}
+
+
+def conclude(home, process):
+    """Have the search end: every trial that was ever begun is there, complete, and once."""
+    (home / "enough").touch()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    rows = stored(home)
+    begun = {int(path.name): len(path.read_text()) for path in (home / "begun").iterdir()}
+    assert sorted(row["number"] for row in rows) == sorted(begun)
+    assert {row["state"] for row in rows} == {"complete"}
+    for row in rows:
+        assert row["attempts"] >= begun[row["number"]]
+    assert max(row["attempts"] for row in rows) > 1
+
+
+def test_machines_come_go_and_die_under_load_and_nothing_is_lost(home, start, cluster, wait):
+    """Though retries=0: that a machine dies is no fault of the trial."""
+    one = cluster.add("one")
+    search = begin(start, cluster, 30)
+    slots_of(search, 2)
+    two = cluster.add("two")
+    slots_of(search, 4)
+    wait(lambda: machines(home) == {one, two}, "both at work")
+    before = stored(home)
+    for pid in workers(one):
+        os.kill(pid, signal.SIGKILL)
+    slots_of(search, 2)
+    assert stored(home)[: len(before)] == before
+    cluster.remove("two")
+    slots_of(search, 0)
+    three = cluster.add("three")
+    slots_of(search, 2)
+    wait(lambda: three in machines(home), "the new one is at work")
+    conclude(home, search)
+
+
+def test_a_frozen_machine_is_given_up_and_what_it_says_later_is_ignored(home, start, cluster, wait):
+    one, two = cluster.add("one"), cluster.add("two")
+    search = begin(start, cluster, 3)
+    wait(lambda: machines(home) == {one, two}, "both at work")
+    frozen = workers(one)
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    held = {int(path.name) for path in (home / "begun").iterdir()}
+    wait(lambda: held <= {row["number"] for row in stored(home)}, "the other machine has run them")
+    for pid in frozen:
+        os.kill(pid, signal.SIGCONT)
+    done = len(stored(home))
+    wait(lambda: len(stored(home)) > done + 10, "and still does")
+    conclude(home, search)
+    for pid in frozen:  # what is left of it would try for a minute to report its end
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
