@@ -1,0 +1,98 @@
+"""What the coordinates of a space are for methods that tell kinds of parameters apart.
+
+metric     a neighbour is alike: continuous and ordered parameters; n of them
+unordered  values that are merely different; c parameters with K_1 .. K_c values
+
+A parameter with one value is neither. Continuous coordinates have mirrors at their bounds, so
+that a sample y outside [0, 1] stands for x = reflect(y); of all y that stand for one x, `images`
+finds the nearest to a given place. Ordered coordinates end at their outermost values.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..space import Choice, Space
+from ..trial import Floats, Ints
+from .base import Mask
+from .memo import per_space
+from .moves import reflect
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Which coordinates are of which kind.
+
+    metric     (n,) columns of the unit cube
+    discrete   (n,) which of these have steps
+    unordered  (c,) columns of the unit cube
+    sizes      (c,) how many values each has
+    """
+
+    metric: Ints
+    discrete: Mask
+    unordered: Ints
+    sizes: Ints
+
+
+@per_space
+def coordinates(space: Space) -> Coordinates:
+    """The coordinates of this space, by kind."""
+    metric, discrete, unordered, sizes = [], [], [], []
+    for i, parameter in enumerate(space.parameters.values()):
+        if isinstance(parameter, Choice) and not parameter.ordered:
+            if parameter.size > 1:
+                unordered.append(i)
+                sizes.append(int(parameter.size))
+        elif parameter.size > 1:
+            metric.append(i)
+            discrete.append(math.isfinite(parameter.size))
+    return Coordinates(
+        np.array(metric, dtype=np.int64),
+        np.array(discrete, dtype=bool),
+        np.array(unordered, dtype=np.int64),
+        np.array(sizes, dtype=np.int64),
+    )
+
+
+def folded(kinds: Coordinates, y: Floats) -> Floats:
+    """(k, n) the samples y (k, n) with their continuous coordinates mirrored into [0, 1]."""
+    return np.where(kinds.discrete, y, reflect(y))
+
+
+def images(kinds: Coordinates, x: Floats, at: Floats) -> Floats:
+    """(k, n) of all samples that stand for x (k, n), the nearest to the place `at` (n,).
+
+    >>> from raysearch.space import Float
+    >>> kinds = coordinates(Space({"x": Float(0, 1)}))
+    >>> images(kinds, np.array([[0.1], [0.8]]), np.array([-0.2])).ravel().tolist()
+    [-0.1, -0.8]
+    """
+    same = x + 2 * np.rint((at - x) / 2)
+    mirrored = 2 * np.rint((at + x) / 2) - x
+    near = np.where(np.abs(same - at) <= np.abs(mirrored - at), same, mirrored)
+    return np.where(kinds.discrete, x, near)
+
+
+def thresholds(space: Space, m: Floats) -> tuple[Floats, Floats]:
+    """Where the values begin and end in which discrete metric coordinates lie.
+
+    m  (n,) places
+
+    Returns (s,) lower and (s,) upper ends for the s discrete ones; of an outermost value both
+    are its only neighbour's.
+    """
+    kinds = coordinates(space)
+    parameters = list(space.parameters.values())
+    ends = []
+    for i, at in zip(kinds.metric[kinds.discrete], m[kinds.discrete], strict=True):
+        parameter, last = parameters[i], int(parameters[i].size) - 1
+        k = int(parameter.index(parameter.decode(np.clip(np.array([at]), 0, 1)))[0])
+        edges = np.array([max(k - 1, 0), min(k, last - 1)])
+        below, above = (parameter.encode(parameter.nth(edges + j)) for j in (0, 1))
+        ends.append((below + above) / 2)
+    low, high = np.array(ends).reshape(-1, 2).T
+    return low, high
