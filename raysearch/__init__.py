@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .space import Space as Space
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.cma_es import CMAES as CMAES
+    from .strategies.differential import DifferentialEvolution as DifferentialEvolution
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.quasi_random import QuasiRandom as QuasiRandom

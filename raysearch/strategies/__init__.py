@@ -33,6 +33,7 @@ STRATEGIES: dict[str, str] = {
     "local": "local_search:LocalSearch",
     "annealing": "annealing:SimulatedAnnealing",
     "cma-es": "cma_es:CMAES",
+    "de": "differential:DifferentialEvolution",
 }
 
 

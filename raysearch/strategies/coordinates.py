@@ -58,6 +58,35 @@ def coordinates(space: Space) -> Coordinates:
     )
 
 
+def snapped(space: Space, x: Floats) -> Floats:
+    """The points (k, d) with their unordered coordinates where the values have their place."""
+    kinds, x = coordinates(space), x.copy()
+    k = np.minimum(np.floor(x[:, kinds.unordered] * kinds.sizes), kinds.sizes - 1)
+    x[:, kinds.unordered] = (k + 0.5) / kinds.sizes
+    return x
+
+
+def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
+    """(k, d) coordinates that are to change, so that no point comes a second time.
+
+    Where none of those `crossed` is continuous and active at x (k, d), one that is joins them:
+    else the same values could be put together again. keys (k, d), random, say which.
+    """
+    kinds = coordinates(space)
+    continuous = kinds.metric[~kinds.discrete]
+    if len(continuous) == space.dim and not space.decode(x[:1]).active:
+        return crossed
+    active = space.decode(x).active
+    can = np.zeros(x.shape, dtype=bool)
+    names = list(space.parameters)
+    for i in continuous:
+        can[:, i] = active.get(names[i], True)
+    lacking = can.any(axis=1) & ~(can & crossed).any(axis=1)
+    crossed = crossed.copy()
+    crossed[lacking, np.where(can, keys, -1.0).argmax(axis=1)[lacking]] = True
+    return crossed
+
+
 def folded(kinds: Coordinates, y: Floats) -> Floats:
     """(k, n) the samples y (k, n) with their continuous coordinates mirrored into [0, 1]."""
     return np.where(kinds.discrete, y, reflect(y))
