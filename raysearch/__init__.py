@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.cma_es import CMAES as CMAES
     from .strategies.differential import DifferentialEvolution as DifferentialEvolution
+    from .strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.local_search import LocalSearch as LocalSearch
+    from .strategies.nsga2 import NSGA2 as NSGA2
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
     from .study import Study as Study

@@ -34,6 +34,8 @@ STRATEGIES: dict[str, str] = {
     "annealing": "annealing:SimulatedAnnealing",
     "cma-es": "cma_es:CMAES",
     "de": "differential:DifferentialEvolution",
+    "nsga2": "nsga2:NSGA2",
+    "ga": "genetic:GeneticAlgorithm",
 }
 
 

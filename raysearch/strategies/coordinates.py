@@ -30,12 +30,14 @@ class Coordinates:
     discrete   (n,) which of these have steps
     unordered  (c,) columns of the unit cube
     sizes      (c,) how many values each has
+    plain      whether all are continuous and always active
     """
 
     metric: Ints
     discrete: Mask
     unordered: Ints
     sizes: Ints
+    plain: bool
 
 
 @per_space
@@ -55,6 +57,7 @@ def coordinates(space: Space) -> Coordinates:
         np.array(discrete, dtype=bool),
         np.array(unordered, dtype=np.int64),
         np.array(sizes, dtype=np.int64),
+        plain=all(math.isinf(p.size) and not p.conditions for p in space.parameters.values()),
     )
 
 
@@ -73,14 +76,12 @@ def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
     else the same values could be put together again. keys (k, d), random, say which.
     """
     kinds = coordinates(space)
-    continuous = kinds.metric[~kinds.discrete]
-    if len(continuous) == space.dim and not space.decode(x[:1]).active:
-        return crossed
-    active = space.decode(x).active
-    can = np.zeros(x.shape, dtype=bool)
-    names = list(space.parameters)
-    for i in continuous:
-        can[:, i] = active.get(names[i], True)
+    can = np.ones(x.shape, dtype=bool)
+    if not kinds.plain:
+        active, names = space.decode(x).active, list(space.parameters)
+        can[:] = False
+        for i in kinds.metric[~kinds.discrete]:
+            can[:, i] = active.get(names[i], True)
     lacking = can.any(axis=1) & ~(can & crossed).any(axis=1)
     crossed = crossed.copy()
     crossed[lacking, np.where(can, keys, -1.0).argmax(axis=1)[lacking]] = True

@@ -137,7 +137,8 @@ def test_something_continuous_always_changes():
     keys = np.array([[0.9, 0.1, 0.5]] * 3)
     expected = [[True, True, False], [True, False, True], [False, True, False]]
     assert renewed(space, crossed, at, keys).tolist() == expected
-    assert renewed(SQUARE, crossed[:, :2], at[:, :2], keys) is not None
+    plain = renewed(SQUARE, np.array([[False, False], [True, False]]), at[:2, :2], keys[:2, :2])
+    assert plain.tolist() == [[True, False], [True, False]]
 
 
 def tuning(columns):
