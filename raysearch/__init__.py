@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.cma_es import CMAES as CMAES
     from .strategies.differential import DifferentialEvolution as DifferentialEvolution
+    from .strategies.evolution_strategy import EvolutionStrategy as EvolutionStrategy
     from .strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.local_search import LocalSearch as LocalSearch

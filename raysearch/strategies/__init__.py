@@ -36,6 +36,7 @@ STRATEGIES: dict[str, str] = {
     "de": "differential:DifferentialEvolution",
     "nsga2": "nsga2:NSGA2",
     "ga": "genetic:GeneticAlgorithm",
+    "es": "evolution_strategy:EvolutionStrategy",
 }
 
 

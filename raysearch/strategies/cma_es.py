@@ -33,10 +33,10 @@ from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from .base import State, Strategy
 from .coordinates import coordinates
 from .distribution import Distribution, after, fresh, points, samples
-from .known import Known, coding
+from .known import Known
 from .options import check_choice, check_float, check_int
 from .pending import Pending
-from .proposals import settle
+from .proposals import free, settle
 from .restarts import Run, history, is_over, next_run
 
 _STREAM = 3  # of random numbers for restarts
@@ -171,7 +171,7 @@ class CMAES(Strategy[CMAState]):
         order = np.argsort(losses, kind="stable")
         losses, rows = losses[order], rows[order]
         drawn = rows[:, -1] == now.g.generation
-        if not coding(space).endless or space.constraints:
+        if not free(space):
             drawn[:] = False  # some may have been drawn from the whole space
         now, condition = after(space, now, rows[:, :-1], drawn, self.learning == "adaptive")
         recent = np.append(run.recent, losses[0])[-history(len(now.g.m), len(losses)) :]

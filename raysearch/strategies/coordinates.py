@@ -93,18 +93,15 @@ def folded(kinds: Coordinates, y: Floats) -> Floats:
     return np.where(kinds.discrete, y, reflect(y))
 
 
-def images(kinds: Coordinates, x: Floats, at: Floats) -> Floats:
-    """(k, n) of all samples that stand for x (k, n), the nearest to the place `at` (n,).
+def images(x: Floats, at: Floats) -> Floats:
+    """(k, n) of all places that mirrors at 0 and 1 take to x (k, n), the nearest to `at` (n,).
 
-    >>> from raysearch.space import Float
-    >>> kinds = coordinates(Space({"x": Float(0, 1)}))
-    >>> images(kinds, np.array([[0.1], [0.8]]), np.array([-0.2])).ravel().tolist()
+    >>> images(np.array([[0.1], [0.8]]), np.array([-0.2])).ravel().tolist()
     [-0.1, -0.8]
     """
     same = x + 2 * np.rint((at - x) / 2)
     mirrored = 2 * np.rint((at + x) / 2) - x
-    near = np.where(np.abs(same - at) <= np.abs(mirrored - at), same, mirrored)
-    return np.where(kinds.discrete, x, near)
+    return np.where(np.abs(same - at) <= np.abs(mirrored - at), same, mirrored)
 
 
 def thresholds(space: Space, m: Floats) -> tuple[Floats, Floats]:

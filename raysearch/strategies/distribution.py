@@ -62,7 +62,8 @@ def points(space: Space, now: Distribution, u: Floats) -> Floats:
 def samples(space: Space, now: Distribution, x: Floats) -> Floats:
     """Rows (k, n + c) of the samples that stand for points, as `points` gave them."""
     kinds, m = coordinates(space), now.g.m
-    y = m + (images(kinds, x[:, kinds.metric], m) - m) / now.a
+    at = x[:, kinds.metric]
+    y = m + (np.where(kinds.discrete, at, images(at, m)) - m) / now.a
     if not len(kinds.sizes):
         return y
     k = np.floor(x[:, kinds.unordered] * kinds.sizes)
