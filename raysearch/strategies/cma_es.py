@@ -71,7 +71,7 @@ class CMAES(Strategy[CMAState]):
 
     population  results that make a generation, >= 4; None: 4 + 3 ln(parameters), rounded down
     step        initial standard deviation, in edges of the unit cube, in (0, 1]
-    restarts    bipop: with larger and smaller populations in turn; ipop: with larger ones
+    restarts    ipop: with larger populations; bipop: with larger and smaller ones in turn
     covariance  full; diagonal: for many parameters that do not depend on each other;
                 auto: full up to 200 parameters
     learning    fast: as few trials as possible; adaptive: as slow as noise and local minima
@@ -91,7 +91,7 @@ class CMAES(Strategy[CMAState]):
 
     population: int | None = None
     step: float = 0.3
-    restarts: Literal["bipop", "ipop"] = "bipop"
+    restarts: Literal["ipop", "bipop"] = "ipop"
     covariance: Literal["auto", "full", "diagonal"] = "auto"
     learning: Literal["fast", "adaptive"] = "fast"
 
@@ -99,7 +99,7 @@ class CMAES(Strategy[CMAState]):
         if self.population is not None:
             check_int(self, "population", 4)
         check_float(self, "step", 0, 1)
-        check_choice(self, "restarts", ("bipop", "ipop"))
+        check_choice(self, "restarts", ("ipop", "bipop"))
         check_choice(self, "covariance", ("auto", "full", "diagonal"))
         check_choice(self, "learning", ("fast", "adaptive"))
 

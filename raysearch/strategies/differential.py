@@ -17,7 +17,7 @@ unordered  v takes the value of x_p with probability F, else of x_r where it dif
 
 Steady state: individual k mod N has its turn with point k, and a result takes effect as soon as
 it is told, so that any number may be pending. `trials` lets the population shrink linearly to
-4. One that has converged to a point begins anew around its best.
+4. One that has converged begins anew, with twice as many individuals unless it is to shrink.
 
 x  (p, d)  individuals, p <= N, with places of parameters that are not active
 f  (p,)    their losses              id  (p,)  numbers of the slots they hold
@@ -48,7 +48,7 @@ from .proposals import settle
 _MEMORIES = 6  # H
 _BEST = 0.1  # share of the population that x_p is drawn from
 _LEAST = 4  # individuals
-_ALIKE = 1e-12  # a population within so small a cube has converged
+_NEAR, _SAME = 1e-4, 1e-11  # sizes of the cube and range of losses of one that has converged
 _NOBODY = -1.0  # whose trial a random point is
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
 
@@ -63,6 +63,7 @@ class DifferentialState(State):
     success  (s, 3) F, CR and improvement of each since
     told     results so far
     since    number of the first point after the population last began
+    count    how often it has begun anew
     pending  of each point: its place (d), whose trial it is, F and CR
     """
 
@@ -76,6 +77,7 @@ class DifferentialState(State):
     turn: int = 0
     told: int = 0
     since: int = 0
+    count: int = 0
     known: Known = field(default_factory=Known)
 
 
@@ -108,16 +110,13 @@ class DifferentialEvolution(Strategy[DifferentialState]):
         if self.trials is not None:
             check_int(self, "trials")
 
-    def size(self, dim: int, told: int) -> int:
-        """N after so many results.
-
-        >>> [DifferentialEvolution(trials=100).size(2, told) for told in (0, 50, 200)]
-        [36, 20, 4]
-        """
+    def size(self, state: DifferentialState) -> int:
+        """N, as things stand."""
+        dim = state.space.dim
         if self.trials is None:
-            return self.population or min(8 + dim, 100)
+            return (self.population or min(8 + dim, 100)) << state.count
         first = self.population or 18 * dim
-        return max(_LEAST, round(first + (_LEAST - first) * min(told / self.trials, 1)))
+        return max(_LEAST, round(first + (_LEAST - first) * min(state.told / self.trials, 1)))
 
     def init(self, space: Space, seed: int) -> DifferentialState:
         """Nobody yet."""
@@ -136,7 +135,7 @@ class DifferentialEvolution(Strategy[DifferentialState]):
     def ask(self, state: DifferentialState, n: int) -> tuple[DifferentialState, Batch]:
         """Random points as long as the population begins; then trials of individuals."""
         space, seed, d = state.space, state.seed, state.space.dim
-        begins = state.since + self.size(d, state.told) if len(state.x) >= _LEAST else math.inf
+        begins = state.since + self.size(state) if len(state.x) >= _LEAST else math.inf
 
         def breed(numbers: Ints, draws: Floats) -> tuple[Floats, Floats]:
             x, rates = snapped(space, draws[:, :d]), np.full((len(draws), 2), math.nan)
@@ -179,7 +178,7 @@ class DifferentialEvolution(Strategy[DifferentialState]):
 
     def max_pending(self, state: DifferentialState, slots: int) -> int:
         """One for each individual, or every slot."""
-        return max(slots, self.size(state.space.dim, state.told))
+        return max(slots, self.size(state))
 
     # --- one result ---------------------------------------------------------------------------
 
@@ -192,7 +191,7 @@ class DifferentialEvolution(Strategy[DifferentialState]):
         """
         if math.isnan(loss):
             return state
-        if len(state.x) < self.size(state.space.dim, state.told):
+        if len(state.x) < self.size(state):
             slot = state.asked if not len(state.id) else int(state.id.max()) + 1
             return replace(
                 state,
@@ -216,7 +215,7 @@ class DifferentialEvolution(Strategy[DifferentialState]):
 
     def _remembered(self, state: DifferentialState) -> DifferentialState:
         """With its memories renewed, its size adapted, or begun anew, where it is time to."""
-        size = self.size(state.space.dim, state.told)
+        size = self.size(state)
         if state.told % size == 0 and len(state.success):
             memory = state.memory.copy()
             memory[state.turn] = _means(state.success, float(memory[state.turn, 1]))
@@ -228,13 +227,17 @@ class DifferentialEvolution(Strategy[DifferentialState]):
             state = replace(
                 state, x=state.x[best], f=state.f[best], id=state.id[best], archive=archive
             )
-        if len(state.x) >= _LEAST and np.ptp(state.x, axis=0).max() < _ALIKE:
-            best = np.argsort(state.f, kind="stable")[:1]
-            none = state.x[:0]
+        alike = len(state.x) == size and np.ptp(state.x, axis=0).max() < _NEAR
+        if alike and np.ptp(state.f) <= _SAME:
             state = replace(
-                state, x=state.x[best], f=state.f[best], id=state.id[best], archive=none,
+                state,
+                x=state.x[:0],
+                f=state.f[:0],
+                id=state.id[:0],
+                archive=state.archive[:0],
                 since=state.asked,
-            )  # fmt: skip
+                count=state.count + 1,
+            )
         return state
 
 

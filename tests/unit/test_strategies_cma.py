@@ -227,7 +227,7 @@ def test_the_optimum_of_all_kinds_together_is_found():
 
 
 def test_a_run_that_sees_no_difference_is_over_and_its_stragglers_are_ignored():
-    search = CMAES(population=4, restarts="ipop")
+    search = CMAES(population=4)
     state, straggler = search.ask(search.init(SQUARE, 0), 1)
     for _ in range(history(2, 4)):
         state, batch = search.ask(state, 4)
@@ -321,7 +321,7 @@ def test_a_diagonal_covariance_for_many_parameters():
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize(
     "search",
-    [CMAES(learning="adaptive", restarts="ipop"), CMAES(covariance="diagonal", population=5)],
+    [CMAES(learning="adaptive", restarts="bipop"), CMAES(covariance="diagonal", population=5)],
     ids=["adaptive", "diagonal"],
 )
 def test_contract_with_options(search, check):

@@ -119,15 +119,18 @@ def test_failures_and_points_from_elsewhere():
     assert len(state.success) == 0
 
 
-def test_a_converged_population_begins_anew_around_its_best():
+def test_a_converged_population_begins_anew_with_twice_as_many():
     search = DifferentialEvolution(population=5)
-    state = started(search, SQUARE, [5.0, 4.0, 1.0, 2.0, 3.0])
-    state, batch = search.ask(replace(state, x=np.full((5, 2), 0.25)), 1)
-    state = search.tell(state, batch, outcomes(9.0))
-    assert state.f.tolist() == [1.0]
-    state, batch = search.ask(state, 5)
-    assert len(np.unique(batch.x, axis=0)) == 5
-    assert np.ptp(batch.x, axis=0).min() > 0.2
+    state = started(search, SQUARE, [1.0] * 5)
+    state, late = search.ask(state, 1)
+    apart = search.tell(state, late, outcomes(1.0))
+    assert len(apart.x) == 5  # a plateau is no reason
+    state, batch = search.ask(replace(state, x=0.25 + 1e-5 * state.x), 1)
+    state = search.tell(state, batch, outcomes(1.0))
+    assert (len(state.x), state.count, search.size(state)) == (0, 1, 10)
+    state, batch = search.ask(state, 10)
+    assert np.ptp(batch.x, axis=0).min() > 0.5
+    assert len(search.tell(state, late, outcomes(0.0)).x) == 0  # from before
 
 
 def test_something_continuous_always_changes():
