@@ -12,6 +12,8 @@ in [0, 1], from a random one of H memories; after every N results one of these b
 what has succeeded since, sum w S^2 / sum w S, weighted by the improvements w. If every
 successful CR was 0, that memory stays at 0.
 
+A trial that differs in nothing continuous gets one place at random, so that none comes twice.
+
 ordered    differences of places; a value is where its stretch of the unit interval is
 unordered  v takes the value of x_p with probability F, else of x_r where it differs from x_s
 
@@ -49,6 +51,7 @@ _MEMORIES = 6  # H
 _BEST = 0.1  # share of the population that x_p is drawn from
 _LEAST = 4  # individuals
 _NEAR, _SAME = 1e-4, 1e-11  # sizes of the cube and range of losses of one that has converged
+_STILL = 1e-14  # a difference that is none: individuals share places that they inherited
 _NOBODY = -1.0  # whose trial a random point is
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
 
@@ -285,5 +288,7 @@ def _trials(state: DifferentialState, numbers: Ints, u: Floats) -> tuple[Floats,
     )
     always = (u[:, 6] * d).astype(np.int64)[:, None] == np.arange(d)
     taken = (crossed < cr[:, None]) | always
-    taken = renewed(state.space, taken, np.where(taken, v, own), swapped)
-    return np.where(taken, v, own), np.column_stack([f, cr])
+    moved = taken & (np.abs(v - own) > _STILL)
+    forced = renewed(state.space, moved, np.where(taken, v, own), swapped) & ~moved
+    v = np.where(forced & (np.abs(v - own) <= _STILL), crossed, v)
+    return np.where(taken | forced, v, own), np.column_stack([f, cr])
