@@ -29,13 +29,13 @@ import numpy as np
 
 from ..rng import uniform
 from ..space import Space
-from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
+from ..trial import Batch, Floats, Ints, Outcome
 from .base import State, Strategy
 from .coordinates import coordinates
 from .distribution import Distribution, after, fresh, points, samples
 from .known import Known
 from .options import check_choice, check_float, check_int
-from .pending import Pending
+from .pending import Pending, counting
 from .proposals import free, settle
 from .restarts import Run, history, is_over, next_run
 
@@ -135,15 +135,10 @@ class CMAES(Strategy[CMAState]):
     def tell(self, state: CMAState, batch: Batch, outcome: Outcome) -> CMAState:
         """Complete the generation, and others after it."""
         pending, rows, own = state.pending.take(batch.number)
-        losses = np.where(np.isnan(outcome.loss[:, 0]), math.inf, outcome.loss[:, 0])
-        best = np.minimum.accumulate(np.concatenate([[state.best], losses]))
-        foreign = np.flatnonzero((batch.number == FOREIGN) & (losses < best[:-1]))
-        own &= ~np.isnan(outcome.loss[:, 0])
+        left, losses, best = counting(batch, outcome, state.best)
         known = state.known.tell(state.space, batch)
-        state = replace(state, pending=pending, best=float(best[-1]), known=known)
-        counts = own.copy()
-        counts[foreign] = True
-        left, told, heard = np.flatnonzero(counts), state.rows, state.losses
+        state = replace(state, pending=pending, best=best, known=known)
+        told, heard = state.rows, state.losses
         while len(left):
             lacking = state.run.population - len(heard)
             these, left = left[:lacking], left[lacking:]

@@ -39,13 +39,13 @@ from scipy.special import ndtri
 from ..optim import RULES, Rule
 from ..rng import uniform
 from ..space import Space
-from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
+from ..trial import Batch, Floats, Ints, Outcome
 from .base import State, Strategy
 from .coordinates import images
 from .known import Known
 from .moves import reflect
 from .options import check_choice, check_float, check_int
-from .pending import Pending
+from .pending import Pending, counting
 from .proposals import free, settle
 
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
@@ -171,24 +171,17 @@ class EvolutionStrategy(Strategy[EvolutionState]):
     def tell(self, state: EvolutionState, batch: Batch, outcome: Outcome) -> EvolutionState:
         """Complete the generation, and others after it."""
         pending, rows, own = state.pending.take(batch.number)
-        losses = np.where(np.isnan(outcome.loss[:, 0]), math.inf, outcome.loss[:, 0])
-        best = np.minimum.accumulate(np.concatenate([[state.best], losses]))
-        better = (batch.number == FOREIGN) & (losses < best[:-1])
+        left, losses, best = counting(batch, outcome, state.best)
         known = state.known.tell(state.space, batch)
-        state = replace(state, pending=pending, best=float(best[-1]), known=known)
-        for i in np.flatnonzero(own & ~np.isnan(outcome.loss[:, 0]) | better).tolist():
+        state = replace(state, pending=pending, best=best, known=known)
+        for i in left.tolist():
             if own[i] and batch.number[i] < state.since:
                 continue  # from before the search began anew
-            place = images(batch.x[i : i + 1], state.m)
-            row = (
-                rows[i : i + 1] if own[i] else np.insert(place, place.shape[1], _ELSEWHERE, axis=1)
-            )
-            state = replace(
-                state,
-                rows=np.concatenate([state.rows, row]),
-                losses=np.append(state.losses, losses[i]),
-            )
-            if len(state.losses) == self._lambda(state.space):
+            if not own[i]:
+                rows[i] = np.append(images(batch.x[i], state.m), _ELSEWHERE)
+            told = np.concatenate([state.rows, rows[i : i + 1]])
+            state = replace(state, rows=told, losses=np.append(state.losses, losses[i]))
+            if len(told) == self._lambda(state.space):
                 state = self._closed(state)
         return state
 

@@ -1,4 +1,4 @@
-"""What a method remembers of points on their way, until they are told."""
+"""What a method remembers of points on their way, and which of their results it learns from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from ..trial import Floats, Ints
+from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from .base import Mask
 
 
@@ -48,3 +48,19 @@ class Pending:
         keep = np.ones(len(self.number), dtype=bool)
         keep[place[found]] = False
         return Pending(self.number[keep], self.row[keep]), row, found
+
+
+def counting(batch: Batch, outcome: Outcome, best: float) -> tuple[Ints, Floats, float]:
+    """Which results a distribution learns from: all that have not failed, and of points from
+    elsewhere those that are better than all before.
+
+    best  loss so far
+
+    Returns the rows; the losses (k,), infinite where failed; and the best then.
+    """
+    failed = np.isnan(outcome.loss[:, 0])
+    losses = np.where(failed, np.inf, outcome.loss[:, 0])
+    bests = np.minimum.accumulate(np.concatenate([[best], losses]))
+    foreign = batch.number == FOREIGN
+    rows = np.flatnonzero(~failed & (~foreign | (losses < bests[:-1])))
+    return rows, losses, float(bests[-1])

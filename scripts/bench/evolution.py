@@ -1,9 +1,10 @@
 """Evolution beside its peers: the section "Evolution" of docs/benchmarks.md.
 
-    pip install cmaes cma pymoo
-    python scripts/bench/evolution.py [targets] [times] [fronts] [stragglers]
+    pip install cmaes cma pymoo ioh
+    python scripts/bench/evolution.py [targets] [bbob] [times] [fronts] [stragglers]
 
 targets     evaluations until a loss of 1e-8
+bbob        12 functions of that suite, 1,000 evaluations a parameter: area under the ECDF
 times       ask and tell, per generation
 fronts      hypervolume after so many evaluations
 stragglers  trials whose durations spread 10-fold, in virtual time
@@ -187,6 +188,57 @@ def targets() -> None:
             print(f"| {loss.__name__} {d} | " + " | ".join(cells) + " |", flush=True)
 
 
+# --- BBOB -----------------------------------------------------------------------------------
+
+BBOB = (3, 4, 5, 7, 9, 11, 12, 14, 16, 18, 19, 23)
+PRECISIONS = 10.0 ** np.linspace(2, -8, 51)
+
+
+def area(search: Search, function: int, d: int, instance: int) -> float:
+    """Share of targets met, averaged over the logarithm of evaluations from 1 to 1,000 d."""
+    import ioh
+
+    problem = ioh.get_problem(function, instance, d, ioh.ProblemClass.BBOB)
+    optimum, budget, best, n = problem.optimum.y, 1000 * d, np.inf, 0
+    met = np.full(len(PRECISIONS), np.inf)
+
+    def loss(u: np.ndarray) -> np.ndarray:
+        return np.array(problem(10 * u - 5)) - optimum
+
+    for losses in search(loss, d, instance):
+        for value in losses[: budget - n]:
+            n += 1
+            best = min(best, value)
+            met = np.where((best <= PRECISIONS) & np.isinf(met), n, met)
+        if n >= budget or best <= PRECISIONS[-1]:
+            break
+    return float(np.clip(1 - np.log(met) / np.log(budget), 0, 1).mean())
+
+
+def bbob() -> None:
+    if not importlib.util.find_spec("ioh"):
+        return
+    print("\n### BBOB, area under the ECDF of 51 targets, 5 instances\n")
+    names = ["CMAES", "cma", "DifferentialEvolution", "scipy DE"]
+    print("| parameters | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
+    for d in (5, 10):
+        searches = [
+            ours(rs.CMAES()),
+            package_cma,
+            ours(rs.DifferentialEvolution()),
+            package_scipy(1000 * d),
+        ]
+        table = np.array(
+            [
+                [np.mean([area(search, f, d, i) for i in range(1, 6)]) for search in searches]
+                for f in BBOB
+            ]
+        )
+        print(f"| {d} | " + " | ".join(f"{x:.3f}" for x in table.mean(axis=0)) + " |", flush=True)
+        for f, row in zip(BBOB, table, strict=True):
+            print(f"  f{f}: " + " ".join(f"{x:.3f}" for x in row))
+
+
 # --- time -----------------------------------------------------------------------------------
 
 
@@ -339,7 +391,7 @@ def stragglers() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parts = {f.__name__: f for f in (targets, times, fronts, stragglers)}
+    parts = {f.__name__: f for f in (targets, bbob, times, fronts, stragglers)}
     parser.add_argument("parts", nargs="*", default=list(parts), help=", ".join(parts))
     for part in parser.parse_args().parts:
         parts[part]()
