@@ -31,8 +31,8 @@ from ..rng import uniform
 from ..space import Space
 from ..trial import Batch, Floats, Ints, Outcome
 from .base import State, Strategy
-from .coordinates import coordinates
-from .distribution import Distribution, after, fresh, points, samples
+from .coordinates import WIDEST, coordinates
+from .distribution import Distribution, after, drawn, fresh, points, samples
 from .known import Known
 from .options import check_choice, check_float, check_int
 from .pending import Pending, counting
@@ -70,7 +70,7 @@ class CMAES(Strategy[CMAState]):
     """Learns scales and directions; strong from about 50 trials a parameter on, any kind.
 
     population  results that make a generation, >= 4; None: 4 + 3 ln(parameters), rounded down
-    step        initial standard deviation, in edges of the unit cube, in (0, 1]
+    step        initial standard deviation, in edges of the unit cube, in (0, 0.25]
     restarts    ipop: with larger populations; bipop: with larger and smaller ones in turn
     covariance  full; diagonal: for many parameters that do not depend on each other;
                 auto: full up to 200 parameters
@@ -90,7 +90,7 @@ class CMAES(Strategy[CMAState]):
     beats_random: ClassVar[bool] = True
 
     population: int | None = None
-    step: float = 0.3
+    step: float = 0.25
     restarts: Literal["ipop", "bipop"] = "ipop"
     covariance: Literal["auto", "full", "diagonal"] = "auto"
     learning: Literal["fast", "adaptive"] = "fast"
@@ -98,7 +98,7 @@ class CMAES(Strategy[CMAState]):
     def __post_init__(self) -> None:
         if self.population is not None:
             check_int(self, "population", 4)
-        check_float(self, "step", 0, 1)
+        check_float(self, "step", 0, WIDEST)
         check_choice(self, "restarts", ("ipop", "bipop"))
         check_choice(self, "covariance", ("auto", "full", "diagonal"))
         check_choice(self, "learning", ("fast", "adaptive"))
@@ -119,16 +119,20 @@ class CMAES(Strategy[CMAState]):
 
     def ask(self, state: CMAState, n: int) -> tuple[CMAState, Batch]:
         """Samples of the distribution as it is now."""
-        space, now = state.space, state.now
+        space, now, known = state.space, state.now, state.known
 
-        def propose(numbers: Ints, draws: Floats) -> Floats:
-            return points(space, now, draws)
+        def propose(numbers: Ints, u: Floats) -> Floats:
+            return points(space, now, drawn(space, now, u))
 
-        x, known = settle(space, state.known, state.seed, state.asked, n, space.dim, propose)
+        if free(space):
+            rows = drawn(space, now, uniform(state.seed, state.asked, n, space.dim))
+            x = points(space, now, rows)
+        else:
+            x, known = settle(space, known, state.seed, state.asked, n, space.dim, propose)
+            rows = samples(space, now, x)
         number = np.arange(state.asked, state.asked + len(x))
         drawn_by = np.full((len(x), 1), float(now.g.generation))
-        rows = np.concatenate([samples(space, now, x), drawn_by], axis=1)
-        pending = state.pending.add(number, rows)
+        pending = state.pending.add(number, np.concatenate([rows, drawn_by], axis=1))
         state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
         return state, Batch(np.clip(x, 0, 1), number)
 
@@ -165,10 +169,10 @@ class CMAES(Strategy[CMAState]):
         space, now, run = state.space, state.now, state.run
         order = np.argsort(losses, kind="stable")
         losses, rows = losses[order], rows[order]
-        drawn = rows[:, -1] == now.g.generation
+        own = rows[:, -1] == now.g.generation
         if not free(space):
-            drawn[:] = False  # some may have been drawn from the whole space
-        now, condition = after(space, now, rows[:, :-1], drawn, self.learning == "adaptive")
+            own[:] = False  # some may have been drawn from the whole space
+        now, condition = after(space, now, rows[:, :-1], own, self.learning == "adaptive")
         recent = np.append(run.recent, losses[0])[-history(len(now.g.m), len(losses)) :]
         run = replace(run, told=run.told + len(losses), recent=recent)
         if is_over(run, now.g, losses, condition):

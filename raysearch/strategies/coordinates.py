@@ -3,9 +3,11 @@
 metric     a neighbour is alike: continuous and ordered parameters; n of them
 unordered  values that are merely different; c parameters with K_1 .. K_c values
 
-A parameter with one value is neither. Continuous coordinates have mirrors at their bounds, so
-that a sample y outside [0, 1] stands for x = reflect(y); of all y that stand for one x, `images`
-finds the nearest to a given place. Ordered coordinates end at their outermost values.
+A parameter with one value is neither. Samples y of a distribution are not bounded: `folded` takes
+those of a continuous coordinate into [0, 1]; `images` goes back. Ordered coordinates end at their
+outermost values, wherever y lies beyond.
+
+Hansen's transformation of bounded coordinates is that of the package cma.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from ..trial import Floats, Ints
 from .base import Mask
 from .memo import per_space
 from .moves import reflect
+
+WIDEST = 0.25  # standard deviation; with it, four of them are the unit interval
+_EDGE = 0.05  # how far from the bounds places begin to turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,20 +93,36 @@ def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
     return crossed
 
 
-def folded(kinds: Coordinates, y: Floats) -> Floats:
-    """(k, n) the samples y (k, n) with their continuous coordinates mirrored into [0, 1]."""
-    return np.where(kinds.discrete, y, reflect(y))
+def folded(y: Floats) -> Floats:
+    """The places in [0, 1] that samples y (any shape) of the real line stand for.
+
+    y itself, but for a margin e = 0.05 at the bounds, where a parabola turns round: x = 0 at
+    y = -e, and (y + e)^2 / (4 e) up to y = e; beyond -e and 1 + e are mirrors. So an optimum at
+    a bound is one like any other, and is come to exactly.
+
+    >>> folded(np.array([-0.05, 0.5, 1.05, 1.1])).round(6).tolist()
+    [0.0, 0.5, 1.0, 0.9875]
+    """
+    e, span = _EDGE, 1 + 2 * _EDGE
+    t = span * reflect((y + e) / span) - e
+    low, high = (t + e) ** 2 / (4 * e), 1 - (1 + e - t) ** 2 / (4 * e)
+    curved = np.where(t < e, low, np.where(t > 1 - e, high, t))
+    return np.where((y >= e) & (y <= 1 - e), y, curved)
 
 
 def images(x: Floats, at: Floats) -> Floats:
-    """(k, n) of all places that mirrors at 0 and 1 take to x (k, n), the nearest to `at` (n,).
+    """(k, n) of all samples that stand for places x (k, n), the nearest to `at` (n,).
 
-    >>> images(np.array([[0.1], [0.8]]), np.array([-0.2])).ravel().tolist()
-    [-0.1, -0.8]
+    >>> images(np.array([[0.1], [0.8], [0.0]]), np.array([-0.2])).round(6).ravel().tolist()
+    [-0.2, -0.9, -0.05]
     """
-    same = x + 2 * np.rint((at - x) / 2)
-    mirrored = 2 * np.rint((at + x) / 2) - x
-    return np.where(np.abs(same - at) <= np.abs(mirrored - at), same, mirrored)
+    e, span = _EDGE, 1 + 2 * _EDGE
+    low, high = 2 * np.sqrt(e * x) - e, 1 + e - 2 * np.sqrt(e * (1 - x))
+    t = (np.where(x < e, low, np.where(x > 1 - e, high, x)) + e) / span
+    to = (at + e) / span
+    same = t + 2 * np.rint((to - t) / 2)
+    mirrored = 2 * np.rint((to + t) / 2) - t
+    return span * np.where(np.abs(same - to) <= np.abs(mirrored - to), same, mirrored) - e
 
 
 def thresholds(space: Space, m: Floats) -> tuple[Floats, Floats]:

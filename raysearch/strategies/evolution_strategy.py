@@ -10,8 +10,9 @@ pgpe    w_i as above;  sigma <- sigma (1 + clip(1/2 sum w_i (s_i^2 - 1), -0.2, 0
 snes    w_i ~ max(0, log(lambda/2 + 1) - log i) of sum 1, less 1 / lambda;
         sigma <- sigma exp(eta / 2 sum w_i (s_i^2 - 1)),  eta = (3 + log d) / (5 sqrt(d))
 
-Each takes d numbers of memory for every pending point, and time in proportion to d. Bounds are
-mirrors; a discrete parameter has the value in whose stretch of the unit interval a place lies.
+Each takes d numbers of memory for every pending point, and time in proportion to d. What lies
+beyond the bounds is folded back (`coordinates.folded`); a discrete parameter has the value in
+whose stretch of the unit interval a place lies.
 
 No straggler is waited for: a generation closes with its lambda-th result. What was drawn from
 an earlier distribution is measured from the present one, s = (y - m) / sigma, and shortened to
@@ -41,9 +42,8 @@ from ..rng import uniform
 from ..space import Space
 from ..trial import Batch, Floats, Ints, Outcome
 from .base import State, Strategy
-from .coordinates import images
+from .coordinates import WIDEST, folded, images
 from .known import Known
-from .moves import reflect
 from .options import check_choice, check_float, check_int
 from .pending import Pending, counting
 from .proposals import free, settle
@@ -90,7 +90,7 @@ class EvolutionStrategy(Strategy[EvolutionState]):
 
     method      snes: steps adapt quickly; pgpe: slowly; openai: they stay
     population  results that make a generation, >= 4; None: 4 + 3 ln(parameters), made even
-    step        initial standard deviation, in edges of the unit cube, in (0, 1]
+    step        initial standard deviation, in edges of the unit cube, in (0, 0.25]
     rule        of `raysearch.optim` that moves the mean, by name; None: SGD for snes, else Adam
     lr          its learning rate: of SGD in natural gradients, of Adam in edges of the unit
                 cube; None: 1 for SGD, 0.02 for others
@@ -119,7 +119,7 @@ class EvolutionStrategy(Strategy[EvolutionState]):
         check_choice(self, "method", ("snes", "pgpe", "openai"))
         if self.population is not None:
             check_int(self, "population", 4)
-        check_float(self, "step", 0, 1)
+        check_float(self, "step", 0, WIDEST)
         if self.rule is not None:
             check_choice(self, "rule", tuple(_MOVERS))
         if self.lr is not None:
@@ -149,21 +149,25 @@ class EvolutionStrategy(Strategy[EvolutionState]):
 
     def ask(self, state: EvolutionState, n: int) -> tuple[EvolutionState, Batch]:
         """Samples of the distribution as it is now, in mirrored pairs where nothing is illegal."""
-        space, seed, d, mirrored = state.space, state.seed, state.space.dim, free(state.space)
-        even = state.asked - state.asked % 2
+        space, seed, d, known = state.space, state.seed, state.space.dim, state.known
 
-        def propose(numbers: Ints, draws: Floats) -> Floats:
-            if mirrored:
-                pairs = uniform(seed, even, len(numbers) + 1, d)
-                draws = pairs[numbers - numbers % 2 - even]
-            s = ndtri(draws + _HALF_ULP)
-            if mirrored:
-                s[numbers % 2 == 1] *= -1
-            return reflect(state.m + state.sigma * s)
+        def places(u: Floats) -> Floats:
+            return state.m + state.sigma * ndtri(u + _HALF_ULP)
 
-        x, known = settle(space, state.known, seed, state.asked, n, d, propose)
+        def propose(numbers: Ints, u: Floats) -> Floats:
+            return folded(places(u))
+
+        if free(space):
+            even = state.asked - state.asked % 2
+            y = places(uniform(seed, even, n + 1, d))
+            which = np.arange(state.asked - even, state.asked - even + n)
+            y = np.where(which[:, None] % 2, 2 * state.m - y[which - which % 2], y[which])
+            x = folded(y)
+        else:
+            x, known = settle(space, known, seed, state.asked, n, d, propose)
+            y = images(x, state.m)
         number = np.arange(state.asked, state.asked + len(x))
-        rows = np.insert(images(x, state.m), d, state.generation, axis=1)
+        rows = np.insert(y, d, state.generation, axis=1)
         pending = state.pending.add(number, rows)
         state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
         return state, Batch(x, number)
@@ -212,7 +216,7 @@ class EvolutionStrategy(Strategy[EvolutionState]):
             w = (0.5 - np.arange(lam) / (lam - 1)) / lam
             change = np.clip((w @ (s**2 - 1)) / 2, -_MOST, _MOST)
             sigma = state.sigma * (1 + change) if self.method == "pgpe" else state.sigma
-        sigma = np.clip(sigma, _VANISHED * self.step, 1.0)
+        sigma = np.clip(sigma, _VANISHED * self.step, WIDEST)
         m, moments = self._moved(state, -state.sigma * (w @ s))
         state = replace(
             state,

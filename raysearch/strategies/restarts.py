@@ -1,8 +1,7 @@
 """When a run of CMA-ES is over, and how the next one begins.
 
 A run is over when nothing more is to be gained from it: its losses no longer differ, its step
-has vanished against the one it began with, its covariance is numerically singular, or it has
-spread over more than the whole space.
+has vanished against the one it began with, or its covariance is numerically singular.
 
 ipop   each run has twice the population of the one before (Auger & Hansen, 2005)
 bipop  runs of twice the largest population so far, and runs of small random populations and
@@ -25,7 +24,6 @@ from .gaussian import Gaussian
 _SAME = 1e-11  # range of losses
 _TINY = 1e-11  # step, in first steps
 _SINGULAR = 1e14  # condition number of the covariance
-_EVERYWHERE = 1e3  # standard deviation, in edges of the unit cube
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +67,7 @@ def is_over(run: Run, g: Gaussian, losses: Floats, condition: float) -> bool:
         return bool(flat)
     deviation = g.sigma * g.scale
     vanished = max(deviation.max(), g.sigma * np.abs(g.pc).max()) < _TINY * run.step
-    return bool(vanished or condition > _SINGULAR or deviation.max() > _EVERYWHERE)
+    return bool(vanished or condition > _SINGULAR)
 
 
 def next_run(run: Run, first: Run, bipop: bool, u: Floats, since: int) -> Run:

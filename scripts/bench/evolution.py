@@ -83,7 +83,7 @@ def package_cmaes(loss: Loss, d: int, seed: int) -> Iterator[np.ndarray]:
     import cmaes
 
     rng, bounds = np.random.default_rng(seed), np.array([[0.0, 1.0]] * d)
-    es = cmaes.CMA(np.full(d, 0.5), 0.3, seed=seed, bounds=bounds)
+    es = cmaes.CMA(np.full(d, 0.5), 0.25, seed=seed, bounds=bounds)
     while True:
         xs = [es.ask() for _ in range(es.population_size)]
         losses = loss(np.array(xs))
@@ -91,7 +91,7 @@ def package_cmaes(loss: Loss, d: int, seed: int) -> Iterator[np.ndarray]:
         es.tell(list(zip(xs, losses, strict=True)))
         if es.should_stop():
             size = 2 * es.population_size
-            es = cmaes.CMA(rng.random(d), 0.3, seed=seed, bounds=bounds, population_size=size)
+            es = cmaes.CMA(rng.random(d), 0.25, seed=seed, bounds=bounds, population_size=size)
 
 
 def package_cma(loss: Loss, d: int, seed: int) -> Iterator[np.ndarray]:
@@ -100,7 +100,7 @@ def package_cma(loss: Loss, d: int, seed: int) -> Iterator[np.ndarray]:
 
     rng = np.random.default_rng(seed)
     options: dict[str, Any] = {"bounds": [0, 1], "verbose": -9, "seed": seed + 1}
-    es = cma.CMAEvolutionStrategy(np.full(d, 0.5), 0.3, options)
+    es = cma.CMAEvolutionStrategy(np.full(d, 0.5), 0.25, options)
     while True:
         xs = es.ask()
         losses = loss(np.array(xs))
@@ -108,7 +108,7 @@ def package_cma(loss: Loss, d: int, seed: int) -> Iterator[np.ndarray]:
         es.tell(xs, losses.tolist())
         if es.stop():
             options["popsize"] = 2 * es.popsize
-            es = cma.CMAEvolutionStrategy(rng.random(d), 0.3, options)
+            es = cma.CMAEvolutionStrategy(rng.random(d), 0.25, options)
 
 
 class _Enough(Exception):

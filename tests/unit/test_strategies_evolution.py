@@ -146,13 +146,13 @@ def test_late_results_failures_and_points_from_elsewhere():
 
 
 def test_a_vanished_step_begins_anew_and_ignores_what_is_left():
-    search = EvolutionStrategy(population=4, step=0.5)
+    search = EvolutionStrategy(population=4, step=0.25)
     state, straggler = search.ask(search.init(SQUARE, 0), 1)
     while not state.since:
         state, batch = search.ask(state, 4)
         state = search.tell(state, batch, outcomes(*np.abs(batch.x - 0.5).sum(axis=1)))
     assert state.since == state.asked
-    assert state.sigma == pytest.approx(np.full(2, 0.5))
+    assert state.sigma == pytest.approx(np.full(2, 0.25))
     assert np.abs(state.m - 0.5).max() > 0.01
     assert len(search.tell(state, straggler, outcomes(0.0)).losses) == 0
 
@@ -169,7 +169,7 @@ def test_contract_with_options(method, check):
     [
         (lambda: EvolutionStrategy(method="sns"), "option method: .*did you mean 'snes'"),
         (lambda: EvolutionStrategy(population=3), "option population: .* >= 4, found 3"),
-        (lambda: EvolutionStrategy(step=0), r"option step: .*\(0, 1\], found 0"),
+        (lambda: EvolutionStrategy(step=0), r"option step: .*\(0, 0.25\], found 0"),
         (lambda: EvolutionStrategy(rule="Adamm"), "option rule: .*did you mean 'Adam'"),
         (lambda: EvolutionStrategy(lr=0), r"option lr: .*found 0"),
         (lambda: EvolutionStrategy(rule="Muon").init(SQUARE, 0), "Muon"),
