@@ -39,10 +39,15 @@ if TYPE_CHECKING:
     from .strategies.asha import ASHA as ASHA
     from .strategies.asha_stopping import StoppingASHA as StoppingASHA
     from .strategies.gaussian_process import GaussianProcess as GaussianProcess
+    from .strategies.cma_es import CMAES as CMAES
+    from .strategies.differential import DifferentialEvolution as DifferentialEvolution
+    from .strategies.evolution_strategy import EvolutionStrategy as EvolutionStrategy
+    from .strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.hyperband import Hyperband as Hyperband
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.median_stopping import MedianStopping as MedianStopping
+    from .strategies.nsga2 import NSGA2 as NSGA2
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving

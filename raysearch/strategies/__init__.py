@@ -39,6 +39,11 @@ STRATEGIES: dict[str, str] = {
     "median-stopping": "median_stopping:MedianStopping",
     "gp": "gaussian_process:GaussianProcess",
     "trust-region": "trust_region:TrustRegion",
+    "cma-es": "cma_es:CMAES",
+    "de": "differential:DifferentialEvolution",
+    "nsga2": "nsga2:NSGA2",
+    "ga": "genetic:GeneticAlgorithm",
+    "es": "evolution_strategy:EvolutionStrategy",
 }
 
 

@@ -32,8 +32,8 @@ _RETRIES = 64  # of a method for one point, until it is drawn from the whole spa
 _CHUNK = 8192  # candidates looked at together, at most
 
 
-def _free(space: Space) -> bool:
-    """Whether every point can be proposed at any time."""
+def free(space: Space) -> bool:
+    """Whether every point can be proposed at any time, so that none is ever replaced."""
     return coding(space).endless and not space.constraints
 
 
@@ -64,7 +64,7 @@ def sift(
     Returns the points, at most n; what is known then; the cursor then; and whether it gave
     up at the limit. What comes out does not depend on how many are wanted at once.
     """
-    if _free(space):
+    if free(space):
         x = candidates(cursor, n)
         return x, known, cursor + len(x), False
     found = [np.empty((0, space.dim))]
@@ -157,7 +157,7 @@ def settle(
     the whole space is drawn from. Returns fewer points only if there are no more.
     """
     x = propose(np.arange(first, first + n), uniform(seed, first, n, width))
-    if _free(space):
+    if free(space):
         return x, known
     ok, keys, finite = fresh(space, known, x)
     ours: set[int] = set()  # keys of this batch

@@ -1,0 +1,146 @@
+"""What the coordinates of a space are for methods that tell kinds of parameters apart.
+
+metric     a neighbour is alike: continuous and ordered parameters; n of them
+unordered  values that are merely different; c parameters with K_1 .. K_c values
+
+A parameter with one value is neither. Samples y of a distribution are not bounded: `folded` takes
+those of a continuous coordinate into [0, 1]; `images` goes back. Ordered coordinates end at their
+outermost values, wherever y lies beyond.
+
+Hansen's transformation of bounded coordinates is that of the package cma.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..space import Choice, Space
+from ..trial import Floats, Ints
+from .base import Mask
+from .memo import per_space
+from .moves import reflect
+
+WIDEST = 0.25  # standard deviation; with it, four of them are the unit interval
+_EDGE = 0.05  # how far from the bounds places begin to turn
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """Which coordinates are of which kind.
+
+    metric     (n,) columns of the unit cube
+    discrete   (n,) which of these have steps
+    unordered  (c,) columns of the unit cube
+    sizes      (c,) how many values each has
+    plain      whether all are continuous and always active
+    """
+
+    metric: Ints
+    discrete: Mask
+    unordered: Ints
+    sizes: Ints
+    plain: bool
+
+
+@per_space
+def coordinates(space: Space) -> Coordinates:
+    """The coordinates of this space, by kind."""
+    metric, discrete, unordered, sizes = [], [], [], []
+    for i, parameter in enumerate(space.parameters.values()):
+        if isinstance(parameter, Choice) and not parameter.ordered:
+            if parameter.size > 1:
+                unordered.append(i)
+                sizes.append(int(parameter.size))
+        elif parameter.size > 1:
+            metric.append(i)
+            discrete.append(math.isfinite(parameter.size))
+    return Coordinates(
+        np.array(metric, dtype=np.int64),
+        np.array(discrete, dtype=bool),
+        np.array(unordered, dtype=np.int64),
+        np.array(sizes, dtype=np.int64),
+        plain=all(math.isinf(p.size) and not p.conditions for p in space.parameters.values()),
+    )
+
+
+def snapped(space: Space, x: Floats) -> Floats:
+    """The points (k, d) with their unordered coordinates where the values have their place."""
+    kinds, x = coordinates(space), x.copy()
+    k = np.minimum(np.floor(x[:, kinds.unordered] * kinds.sizes), kinds.sizes - 1)
+    x[:, kinds.unordered] = (k + 0.5) / kinds.sizes
+    return x
+
+
+def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
+    """(k, d) coordinates that are to change, so that no point comes a second time.
+
+    Where none of those `crossed` is continuous and active at x (k, d), one that is joins them:
+    else the same values could be put together again. keys (k, d), random, say which.
+    """
+    kinds = coordinates(space)
+    can = np.ones(x.shape, dtype=bool)
+    if not kinds.plain:
+        active, names = space.decode(x).active, list(space.parameters)
+        can[:] = False
+        for i in kinds.metric[~kinds.discrete]:
+            can[:, i] = active.get(names[i], True)
+    lacking = can.any(axis=1) & ~(can & crossed).any(axis=1)
+    crossed = crossed.copy()
+    crossed[lacking, np.where(can, keys, -1.0).argmax(axis=1)[lacking]] = True
+    return crossed
+
+
+def folded(y: Floats) -> Floats:
+    """The places in [0, 1] that samples y (any shape) of the real line stand for.
+
+    y itself, but for a margin e = 0.05 at the bounds, where a parabola turns round: x = 0 at
+    y = -e, and (y + e)^2 / (4 e) up to y = e; beyond -e and 1 + e are mirrors. So an optimum at
+    a bound is one like any other, and is come to exactly.
+
+    >>> folded(np.array([-0.05, 0.5, 1.05, 1.1])).round(6).tolist()
+    [0.0, 0.5, 1.0, 0.9875]
+    """
+    e, span = _EDGE, 1 + 2 * _EDGE
+    t = span * reflect((y + e) / span) - e
+    low, high = (t + e) ** 2 / (4 * e), 1 - (1 + e - t) ** 2 / (4 * e)
+    curved = np.where(t < e, low, np.where(t > 1 - e, high, t))
+    return np.where((y >= e) & (y <= 1 - e), y, curved)
+
+
+def images(x: Floats, at: Floats) -> Floats:
+    """(k, n) of all samples that stand for places x (k, n), the nearest to `at` (n,).
+
+    >>> images(np.array([[0.1], [0.8], [0.0]]), np.array([-0.2])).round(6).ravel().tolist()
+    [-0.2, -0.9, -0.05]
+    """
+    e, span = _EDGE, 1 + 2 * _EDGE
+    low, high = 2 * np.sqrt(e * x) - e, 1 + e - 2 * np.sqrt(e * (1 - x))
+    t = (np.where(x < e, low, np.where(x > 1 - e, high, x)) + e) / span
+    to = (at + e) / span
+    same = t + 2 * np.rint((to - t) / 2)
+    mirrored = 2 * np.rint((to + t) / 2) - t
+    return span * np.where(np.abs(same - to) <= np.abs(mirrored - to), same, mirrored) - e
+
+
+def thresholds(space: Space, m: Floats) -> tuple[Floats, Floats]:
+    """Where the values begin and end in which discrete metric coordinates lie.
+
+    m  (n,) places
+
+    Returns (s,) lower and (s,) upper ends for the s discrete ones; of an outermost value both
+    are its only neighbour's.
+    """
+    kinds = coordinates(space)
+    parameters = list(space.parameters.values())
+    ends = []
+    for i, at in zip(kinds.metric[kinds.discrete], m[kinds.discrete], strict=True):
+        parameter, last = parameters[i], int(parameters[i].size) - 1
+        k = int(parameter.index(parameter.decode(np.clip(np.array([at]), 0, 1)))[0])
+        edges = np.array([max(k - 1, 0), min(k, last - 1)])
+        below, above = (parameter.encode(parameter.nth(edges + j)) for j in (0, 1))
+        ends.append((below + above) / 2)
+    low, high = np.array(ends).reshape(-1, 2).T
+    return low, high

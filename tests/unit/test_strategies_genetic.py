@@ -1,0 +1,183 @@
+"""The genetic algorithm, and how genetic methods make children."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from raysearch.errors import UsageError
+from raysearch.rng import uniform
+from raysearch.space import Choice, Float, Int, Space
+from raysearch.strategies.genetic import GeneticAlgorithm
+from raysearch.strategies.random import RandomSearch
+from raysearch.strategies.variation import _polynomial, _simulated_binary, children, width
+from raysearch.testing import conformance
+from raysearch.testing.conformance import best_loss
+from raysearch.trial import Batch, Outcome
+
+SQUARE = Space({"x": Float(0, 1), "y": Float(0, 1)})
+MIXED = Space(
+    {
+        "x": Float(0, 1),
+        "n": Int(0, 9),
+        "big": Int(0, 10_000),
+        "c": Choice(["a", "b", "c", "d"]),
+    }
+)
+
+
+def outcomes(*losses):
+    return Outcome(np.array(losses, dtype=float)[:, None])
+
+
+def bred(space, parents, k=2000, **options):
+    u = uniform(0, 0, k, width(space.dim, options.get("tournament", 2)))
+    return children(space, parents, u, **options)
+
+
+# --- variation --------------------------------------------------------------------------------
+
+
+def test_simulated_binary_crossover_has_the_density_of_its_paper():
+    k = 200_000
+    u = uniform(3, 0, k, 2)
+    one, two = np.full((k, 1), 0.45), np.full((k, 1), 0.55)
+    child = _simulated_binary(one, two, u[:, :1], u[:, 1:])
+    beta = np.abs(child - 0.5) / 0.05
+    assert np.mean(child) == pytest.approx(0.5, abs=1e-3)
+    assert np.mean(beta < 1) == pytest.approx(0.5, abs=0.01)
+    assert np.mean(beta < 0.9) == pytest.approx(0.5 * 0.9**16, abs=0.01)
+    assert np.mean(beta > 1.1) == pytest.approx(0.5 * 1.1**-16, abs=0.01)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.02, 0.5, 1.0])
+def test_polynomial_mutation_stays_within_the_bounds_and_is_mostly_small(x):
+    u = (np.arange(1000)[:, None] + 0.5) / 1000
+    moved = _polynomial(np.full((1000, 1), x), u)
+    assert np.all((moved >= 0) & (moved <= 1))
+    assert np.mean(np.abs(moved - x) < 0.1) > 0.7
+    if x == 0.5:
+        delta = 1 - (2 * 0.25 + 0.5 * 0.5**21) ** (1 / 21)  # at u = 1/4 and 3/4
+        assert moved[249:251].mean() == pytest.approx(0.5 - delta, abs=1e-3)
+        assert moved[749:751].mean() == pytest.approx(0.5 + delta, abs=1e-3)
+
+
+def test_a_tournament_favours_what_comes_first():
+    space = Space({"c": Choice(range(8))})
+    parents = (np.arange(8)[:, None] + 0.5) / 8
+    for t in (1, 2, 4):
+        u = uniform(1, 0, 20_000, width(1, t))
+        u[:, -1] = 1.0  # no mutation by its rate
+        first = (u[:, :t] * 8).astype(int).min(axis=1)
+        assert np.mean(first == 0) == pytest.approx(1 - (7 / 8) ** t, abs=0.01)
+        child = children(space, parents, u, tournament=t, crossover=0.0)
+        assert np.array_equal(child, parents[first])
+
+
+def test_a_child_of_one_parent_differs_from_it_where_it_can():
+    at = np.array([[0.3, 0.35, 0.5, 0.125]])
+    child = bred(MIXED, at)
+    columns, parent = MIXED.decode(child), MIXED.decode(at)
+    assert np.all(child[:, 0] != 0.3)  # else the same might come again
+    for name, rate in (("n", 0.25), ("big", 0.25), ("c", 0.25)):
+        changed = columns.numbers[name] != parent.numbers[name]
+        assert np.mean(changed) == pytest.approx(rate, abs=0.05)
+    n = columns.numbers["n"][columns.numbers["n"] != 3]
+    assert {2, 4} <= set(n.tolist()) <= {1, 2, 3, 4, 5, 6}
+    c = columns.numbers["c"]
+    assert np.bincount(c[c != 0], minlength=4)[1:].min() > 100
+
+
+def test_categories_come_from_either_parent():
+    space = Space({f"c{i}": Choice(range(6)) for i in range(40)})
+    parents = np.repeat([[1 / 12], [3 / 12]], 40, axis=1)
+    c = np.stack([*space.decode(bred(space, parents, crossover=1.0)).numbers.values()])
+    assert np.mean(c == 0) == pytest.approx(0.75 * 0.975, abs=0.02)  # 1/4 x 1 + 3/4 x 2/3
+    assert np.mean(c > 1) < 0.05
+
+
+def test_gaussian_steps_have_their_size():
+    space = Space({"x": Float(0, 1)})
+    child = bred(space, np.array([[0.5]]), sigma=0.05)
+    assert np.std(child - 0.5) == pytest.approx(0.05, rel=0.1)
+
+
+# --- the algorithm ----------------------------------------------------------------------------
+
+
+def generation(search, state, losses):
+    state, batch = search.ask(state, len(losses))
+    return search.tell(state, batch, outcomes(*losses)), batch
+
+
+def test_the_elite_survives_as_long_as_it_may():
+    search = GeneticAlgorithm(population=4, elite=1, lifetime=2)
+    state, _ = generation(search, search.init(SQUARE, 0), [4.0, 1.0, 2.0, 3.0])
+    assert state.f.tolist() == [1.0, 2.0, 3.0, 4.0]
+    state, _ = generation(search, state, [7.0, 5.0, 6.0, 8.0])
+    assert state.f.tolist() == [1.0, 5.0, 6.0, 7.0]
+    assert state.age.tolist() == [1, 0, 0, 0]
+    state, _ = generation(search, state, [9.0, 9.0, 9.0, 9.0])
+    assert state.f.tolist() == [5.0, 9.0, 9.0, 9.0]
+    none = GeneticAlgorithm(population=4, elite=0)
+    state, _ = generation(none, state, [9.0, 9.0, 9.0, 8.0])
+    assert state.f.tolist() == [8.0, 9.0, 9.0, 9.0]
+
+
+def test_a_generation_waits_for_no_straggler_and_takes_no_failure():
+    search = GeneticAlgorithm(population=3)
+    state, batch = search.ask(search.init(SQUARE, 0), 7)
+    rows = [6, 2, 4, 1]
+    told = Batch(batch.x[rows], batch.number[rows])
+    state = search.tell(state, told, outcomes(3.0, math.nan, 1.0, math.inf))
+    assert state.f.tolist() == [1.0, 3.0, math.inf]
+    assert np.array_equal(state.x[0], batch.x[4])
+    assert state.pending.number.tolist() == [0, 3, 5]
+    assert search.max_pending(state, 1) == 3
+    assert search.max_pending(state, 50) == 50
+
+
+def test_beats_random_search_on_mixed_parameters():
+    def loss(columns):
+        n = columns.numbers
+        total = 4 * (n["x"] - 0.3) ** 2 + 0.1 * np.abs(n["n"] - 6) + (n["c"] != 2)
+        return (total + np.abs(n["big"] / 10_000 - 0.8))[:, None]
+
+    search = GeneticAlgorithm()
+    ours = np.median([best_loss(search, MIXED, seed, 150, loss) for seed in range(7)])
+    random = np.median([best_loss(RandomSearch(), MIXED, seed, 150, loss) for seed in range(7)])
+    assert ours < 0.7 * random
+
+
+def test_many_bits_are_set():
+    space = Space({f"b{i}": Choice([False, True]) for i in range(40)})
+
+    def zeros(columns):
+        return 40.0 - sum(columns.numbers.values())[:, None]
+
+    assert best_loss(GeneticAlgorithm(), space, 0, 800, zeros) <= 1
+
+
+@pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", ["mixed", "conditional", "one"])
+def test_contract_with_options(name, check):
+    search = GeneticAlgorithm(population=5, elite=2, lifetime=3, tournament=3, mutation="gaussian")
+    check(search, conformance.SPACES[name], seed=2)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: GeneticAlgorithm(population=1), "option population: .* >= 2, found 1"),
+        (lambda: GeneticAlgorithm(elite=-1), "option elite: .* >= 0, found -1"),
+        (lambda: GeneticAlgorithm(lifetime=0), "option lifetime: .* >= 1, found 0"),
+        (lambda: GeneticAlgorithm(tournament=0), "option tournament: .* >= 1, found 0"),
+        (lambda: GeneticAlgorithm(mutation="gauss"), "option mutation: .*mean 'gaussian'"),
+        (lambda: GeneticAlgorithm(step=2), r"option step: .*\(0, 1\], found 2"),
+    ],
+)
+def test_wrong_options_are_refused(make, message):
+    with pytest.raises(UsageError, match=message):
+        make()
