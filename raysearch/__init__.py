@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
+    from .strategies.tpe import TPE as TPE
     from .study import Study as Study
     from .trial import Trial as Trial
 
