@@ -331,7 +331,7 @@ def _order(key: Floats, index: Ints) -> Ints:
     """The order of a few trials by constraints, non-dominated rank, crowding distance, age."""
     broken, loss = key[:, 0], key[:, 1:]
     no_worse = np.logical_and.reduce(loss[:, None, :] <= loss[None, :, :], axis=2)
-    dominates = no_worse & ~no_worse.T
+    dominates = np.asarray(no_worse & ~no_worse.T)
     rank, left = np.zeros(len(key), dtype=np.int64), np.ones(len(key), dtype=bool)
     while left.any():
         front = left & ~(dominates & left[:, None]).any(axis=0)
