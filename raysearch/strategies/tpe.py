@@ -304,8 +304,8 @@ def _keys(outcome: Outcome) -> Floats:
     if outcome.constraint is not None:
         values = np.where(np.isnan(outcome.constraint), math.inf, outcome.constraint)
         broken = np.minimum(np.maximum(values, 0), 1e300 / values.shape[1]).sum(axis=1)
-    failed = np.isnan(loss).any(axis=1)
-    return np.column_stack([np.where(failed, math.inf, broken), np.where(failed[:, None], 0, loss)])
+    failed = np.any(np.isnan(loss), axis=1)
+    return np.column_stack([np.where(failed, math.inf, broken), np.where(np.isnan(loss), 0, loss)])
 
 
 def _remembered(key: Floats, index: Ints, new: int) -> Ints:
@@ -330,11 +330,11 @@ def _remembered(key: Floats, index: Ints, new: int) -> Ints:
 def _order(key: Floats, index: Ints) -> Ints:
     """The order of a few trials by constraints, non-dominated rank, crowding distance, age."""
     broken, loss = key[:, 0], key[:, 1:]
-    no_worse = np.logical_and.reduce(loss[:, None, :] <= loss[None, :, :], axis=2)
-    dominates = np.asarray(no_worse & ~no_worse.T)
+    no_worse = np.all(loss[:, None, :] <= loss[None, :, :], axis=2)
+    dominates: NDArray[np.bool_] = no_worse & ~no_worse.T
     rank, left = np.zeros(len(key), dtype=np.int64), np.ones(len(key), dtype=bool)
     while left.any():
-        front = left & ~(dominates & left[:, None]).any(axis=0)
+        front = left & ~np.any(dominates & left[:, None], axis=0)
         rank[left & ~front] += 1
         left &= ~front
     crowding = np.zeros(len(key))
