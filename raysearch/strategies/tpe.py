@@ -5,15 +5,16 @@ all parameters jointly, a point is proposed that among c draws from l maximises
 
     log l(x) - log g(x)
 
-which orders points as their expected improvement on the split does. Good are the ceil(n / 10)
-best of n trials, at most 25. Both densities hold one kernel of the prior, too.
+which orders points as their expected improvement on the split does. Good are the best
+ceil(0.15 n) of n trials, at most 25. Both densities hold one kernel of the prior, too.
 
 Bergstra, Bardenet, Bengio & Kegl (2011), "Algorithms for hyper-parameter optimization";
 Watanabe (2023), "Tree-structured Parzen estimator: understanding its algorithm components and
 their roles for better empirical performance".
 
 bandwidth    of continuous and ordered parameters i, from the n centres of a density: Scott's
-             rule, s_i = std(m_i) n^(-1/(d + 4)), at least 1 / min(100, n + 1) of half the range
+             rule, narrowed, s_i = 0.7 std_i n^(-1/(d + 4)), where std_i counts the whole range
+             as one more centre; at least 1 / min(100, n + 1) of half the range
 constraints  trials that meet them come first, then by how far they are from meeting them
 objectives   trials are ordered by non-dominated rank, then by crowding distance
 pending      points count as bad, until they are told
@@ -53,8 +54,9 @@ from .proposals import settle
 from .quasi_random import QuasiRandom
 
 _GOOD = 25  # good trials, at most
-_SHARE = 0.1  # of all trials
+_SHARE = 0.15  # of all trials
 _BAD = 128  # other trials that are remembered
+_NARROW = 0.7  # kernels, beside those of Scott's rule
 _LIARS = 64  # pending points that count, the newest
 _BLOCK = 1024  # points that are proposed from one fit, at most
 _DIGITS = 9  # to which scores are compared, so that rounding in sums decides nothing
@@ -235,7 +237,8 @@ def _bandwidth(lay: Layout, x: Floats) -> Floats:
     if not n:
         return np.empty((0, d))
     least = 0.5 / min(100, n + 1)
-    scott = np.maximum(x.std(axis=0), least) * n ** (-1 / (d + 4))
+    deviation = np.sqrt((n * x.var(axis=0) + 1 / 12) / (n + 1))  # 1/12: of the whole edge
+    scott = _NARROW * deviation * n ** (-1 / (d + 4))
     blur = 1 / (1 + math.sqrt(n))
     return np.tile(np.where(lay.unordered, blur, np.maximum(scott, least)), (n, 1))
 
