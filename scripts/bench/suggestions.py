@@ -15,6 +15,7 @@ import numpy as np
 
 import raysearch as rs
 from raysearch.strategies import get
+from raysearch.strategies.base import AnyStrategy, State
 from raysearch.testing.conformance import SPACES, bowl, told
 from raysearch.trial import FOREIGN, Batch
 
@@ -32,6 +33,12 @@ def fastest(work: Callable[[], object]) -> float:
     return min(spent)
 
 
+def singles(strategy: AnyStrategy, state: State) -> None:
+    for _ in range(SINGLES):
+        state, batch = strategy.ask(state, 1)
+        state = strategy.tell(state, *told(SPACE, batch, bowl))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--strategies", nargs="+", default=["tpe"])
@@ -46,13 +53,8 @@ def main() -> None:
             history = told(SPACE, Batch(x, np.full(n, FOREIGN)), bowl)
             first = strategy.tell(strategy.init(SPACE, 0), *history)
 
-            def singles(state: object = first) -> None:
-                for _ in range(SINGLES):
-                    state, batch = strategy.ask(state, 1)
-                    state = strategy.tell(state, *told(SPACE, batch, bowl))
-
-            one = SINGLES / fastest(singles)
-            many = BATCH / fastest(lambda state=first: strategy.ask(state, BATCH))
+            one = SINGLES / fastest(lambda a=strategy, b=first: singles(a, b))
+            many = BATCH / fastest(lambda a=strategy, b=first: a.ask(b, BATCH))
             print(f"| {name} | {n:,} | {one:,.0f} | {many:,.0f} |")
 
 
