@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.asha import ASHA as ASHA
     from .strategies.asha_stopping import StoppingASHA as StoppingASHA
-    from .strategies.gaussian_process import GaussianProcess as GaussianProcess
     from .strategies.cma_es import CMAES as CMAES
     from .strategies.differential import DifferentialEvolution as DifferentialEvolution
     from .strategies.evolution_strategy import EvolutionStrategy as EvolutionStrategy
+    from .strategies.gaussian_process import GaussianProcess as GaussianProcess
     from .strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.hyperband import Hyperband as Hyperband
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving
+    from .strategies.tpe import TPE as TPE
     from .strategies.trust_region import TrustRegion as TrustRegion
     from .study import Study as Study
     from .trial import Trial as Trial

@@ -1,0 +1,353 @@
+"""TPE: trials are split into good and bad ones, and points sought that resemble the good.
+
+With densities l of the good points and g of the bad ones (`raysearch.models.parzen`), both over
+all parameters jointly, a point is proposed that among c draws from l maximises
+
+    log l(x) - log g(x)
+
+which orders points as their expected improvement on the split does. Good are the best
+ceil(0.15 n) of n trials, at most 25. Both densities hold one kernel of the prior, too.
+
+Bergstra, Bardenet, Bengio & Kegl (2011), "Algorithms for hyper-parameter optimization";
+Watanabe (2023), "Tree-structured Parzen estimator: understanding its algorithm components and
+their roles for better empirical performance".
+
+bandwidth    of continuous and ordered parameters i, from the n centres of a density: Scott's
+             rule, narrowed, s_i = 0.7 std_i n^(-1/(d + 4)), where std_i counts the whole range
+             as one more centre; at least 1 / min(100, n + 1) of half the range
+constraints  trials that meet them come first, then by how far they are from meeting them
+objectives   trials are ordered by non-dominated rank, then by crowding distance
+pending      points count as bad, until they are told
+memory       the 25 best trials and the newest 128 others: what a suggestion costs stays the
+             same however long the search
+
+Point k counts as pending those before b(k), the last multiple of q up to k; q is the greatest
+power of 2 that is at most a quarter of the pending points. So a batch repels itself, while its
+densities are fitted a number of times that grows with the logarithm of its size.
+
+x      (k, d)      the trials remembered, the best first
+key    (k, 1 + m)  what they broke of the constraints, and losses; infinite: failed
+index  (k,)        the how-manieth trial told each of them was
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpaceError, UsageError
+from ..models.parzen import FLAT, Layout, Parzen, features, layout
+from ..scalars import real
+from ..space import Space
+from ..space.names import nearest
+from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
+from .base import State, Strategy
+from .known import Known
+from .memo import per_space
+from .options import check_int
+from .proposals import settle
+from .quasi_random import QuasiRandom
+
+_GOOD = 25  # good trials, at most
+_SHARE = 0.15  # of all trials
+_BAD = 128  # other trials that are remembered
+_NARROW = 0.7  # kernels, beside those of Scott's rule
+_LIARS = 64  # pending points that count, the newest
+_BLOCK = 1024  # points that are proposed from one fit, at most
+_DIGITS = 9  # to which scores are compared, so that rounding in sums decides nothing
+
+
+@dataclass(frozen=True, eq=False)
+class TPEState(State):
+    """What is remembered; see the head of this file. And the points pending, (p, d)."""
+
+    x: Floats = field(kw_only=True)
+    key: Floats = field(kw_only=True)
+    index: Ints = field(kw_only=True)
+    pending_x: Floats = field(kw_only=True)
+    pending: Ints = field(kw_only=True)
+    told: int = 0
+    known: Known = field(default_factory=Known)
+
+
+@dataclass(frozen=True)
+class TPE(Strategy[TPEState]):
+    """Points that resemble the good trials and not the bad; any space, cheap suggestions.
+
+    startup     evenly spread points that come first, >= 1
+    candidates  draws of which the best is proposed, >= 1
+    prior       parameter -> (value, spread): where a good value is expected, and how
+                surely, as a standard deviation in parts of the parameter's range (for an
+                unordered choice: the probability that it is another value), in (0, 1].
+                It weighs as much as one trial; parameters left out are uniform
+
+    Raises UsageError if an option is out of range, SpaceError if a prior does not fit.
+
+    >>> from raysearch.space import Float, Space
+    >>> space = Space({"lr": Float(1e-5, 1e-1, log=True)})
+    >>> search = TPE(prior={"lr": (1e-3, 0.1)})
+    >>> state, batch = search.ask(search.init(space, seed=0), 4)
+    >>> search.tell(state, batch, Outcome(loss=batch.x**2)).told
+    4
+    """
+
+    multi_objective: ClassVar[bool] = True
+    beats_random: ClassVar[bool] = True
+
+    startup: int = 10
+    candidates: int = 24
+    prior: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_int(self, "startup")
+        check_int(self, "candidates")
+        if not isinstance(self.prior, Mapping):
+            raise UsageError(
+                "option prior: expected a mapping of names to (value, spread), "
+                f"found {self.prior!r}"
+            )
+        checked = {name: _belief(name, belief) for name, belief in self.prior.items()}
+        object.__setattr__(self, "prior", checked)
+
+    def init(self, space: Space, seed: int) -> TPEState:
+        """Nothing remembered."""
+        QuasiRandom().init(space, seed)
+        _prior(space, self.prior)
+        none = np.empty((0, space.dim))
+        return TPEState(
+            space,
+            seed,
+            x=none,
+            key=np.empty((0, 2)),
+            index=np.empty(0, dtype=np.int64),
+            pending_x=none,
+            pending=np.empty(0, dtype=np.int64),
+        )
+
+    def ask(self, state: TPEState, n: int) -> tuple[TPEState, Batch]:
+        """The best of some draws from the density of the good, for each point."""
+        first = state.asked
+        while (missing := first + n - state.asked) > 0:
+            since, until = _block(state.asked, len(state.pending))
+            count = min(missing, until - state.asked)
+            state, found = self._propose(state, count, since)
+            if found < count:
+                break
+        new = slice(len(state.pending) - (state.asked - first), None)
+        return state, Batch(state.pending_x[new].copy(), state.pending[new].copy())
+
+    def _propose(self, state: TPEState, n: int, since: int) -> tuple[TPEState, int]:
+        """The state with n more points pending, which counted those before `since`."""
+        space, c, d = state.space, self.candidates, state.space.dim
+        lay = _layout(space)
+        usable = int(np.isfinite(state.key[:, 0]).sum())
+        density = None
+        if state.told >= self.startup and usable:
+            liars = state.pending_x[: np.searchsorted(state.pending, since)][-_LIARS:]
+            density = _fit(state, lay, liars, _prior(space, self.prior))
+
+        def propose(numbers: Ints, draws: Floats) -> Floats:
+            if density is None:
+                return _spread_out(space, state.seed, numbers, draws)
+            x = density.sample(draws.reshape(-1, 1 + d))
+            log_l, log_g = density.log(features(lay, x, _active(space, x))).T
+            score = np.round(log_l - log_g, _DIGITS).reshape(-1, c)
+            return np.asarray(x.reshape(-1, c, d)[np.arange(len(score)), score.argmax(axis=1)])
+
+        x, known = settle(space, state.known, state.seed, state.asked, n, c * (1 + d), propose)
+        state = replace(
+            state,
+            asked=state.asked + len(x),
+            pending_x=np.concatenate([state.pending_x, x]),
+            pending=np.concatenate([state.pending, np.arange(state.asked, state.asked + len(x))]),
+            known=known,
+        )
+        return state, len(x)
+
+    def tell(self, state: TPEState, batch: Batch, outcome: Outcome) -> TPEState:
+        """Remember the best and the newest."""
+        if not len(batch):
+            return state
+        own = batch.number[batch.number != FOREIGN]
+        waiting = ~np.isin(state.pending, own, assume_unique=True)
+        key = _keys(outcome)
+        old = state.key if state.told else np.empty((0, key.shape[1]))
+        x = np.concatenate([state.x, batch.x])
+        key = np.concatenate([old, key])
+        index = np.concatenate([state.index, np.arange(state.told, state.told + len(batch))])
+        kept = _remembered(key, index, len(batch))
+        return replace(
+            state,
+            x=x[kept],
+            key=key[kept],
+            index=index[kept],
+            pending_x=state.pending_x[waiting],
+            pending=state.pending[waiting],
+            told=state.told + len(batch),
+            known=state.known.tell(state.space, batch),
+        )
+
+
+def _spread_out(space: Space, seed: int, numbers: Ints, draws: Floats) -> Floats:
+    """The points of a quasi-random sequence with these numbers; random where one comes again."""
+    x = QuasiRandom().candidates(space, seed, int(numbers[0]), len(numbers))
+    again = np.diff(numbers, prepend=-1) == 0
+    x[again] = draws[again, : space.dim]
+    return x
+
+
+# --- the densities --------------------------------------------------------------------------
+
+
+def _fit(state: TPEState, lay: Layout, liars: Floats, prior: tuple[Floats, Floats]) -> Parzen:
+    """The densities of good and bad trials, as two mixtures of the same kernels.
+
+    Row 0 is the prior's kernel, then come the good, the bad, and the liars.
+    """
+    good = _good(state)
+    trials = np.concatenate([state.x, liars])
+    centre = np.concatenate([prior[0], trials])
+    spread = np.concatenate(
+        [prior[1], _bandwidth(lay, trials[:good]), _bandwidth(lay, trials[good:])]
+    )
+    active = _active(state.space, trials)
+    if active is not None:
+        flat = np.where(lay.unordered, 1.0, FLAT)
+        spread[1:] = np.where(active, spread[1:], flat)
+    weight = np.zeros((len(centre), 2))
+    weight[0], weight[1 : 1 + good, 0], weight[1 + good :, 1] = 1.0, 1.0, 1.0
+    return Parzen(lay, centre, spread, weight / weight.sum(axis=0))
+
+
+def _good(state: TPEState) -> int:
+    """How many of the trials, which are sorted, are good."""
+    most = min(math.ceil(_SHARE * state.told), _GOOD)
+    met = int((state.key[:, 0] <= 0).sum())
+    return min(most, met or int(np.isfinite(state.key[:, 0]).sum()))
+
+
+def _bandwidth(lay: Layout, x: Floats) -> Floats:
+    """(n, d) spreads of kernels at the points x (n, d)."""
+    n, d = x.shape
+    if not n:
+        return np.empty((0, d))
+    least = 0.5 / min(100, n + 1)
+    deviation = np.sqrt((n * x.var(axis=0) + 1 / 12) / (n + 1))  # 1/12: of the whole edge
+    scott = _NARROW * deviation * n ** (-1 / (d + 4))
+    blur = 1 / (1 + math.sqrt(n))
+    return np.tile(np.where(lay.unordered, blur, np.maximum(scott, least)), (n, 1))
+
+
+def _active(space: Space, x: Floats) -> NDArray[np.bool_] | None:
+    """(n, d) which parameters are active at the points; None: all are, everywhere."""
+    if not any(parameter.conditions for parameter in space.parameters.values()):
+        return None
+    active = space.decode(x).active
+    everywhere = np.ones(len(x), dtype=bool)
+    return np.stack([active.get(name, everywhere) for name in space.parameters], axis=1)
+
+
+@per_space
+def _layout(space: Space) -> Layout:
+    return layout(space)
+
+
+def _block(k: int, pending: int) -> tuple[int, int]:
+    """(b, e): points k .. e-1 count as pending those before b."""
+    power = max(pending.bit_length() - 3, 0)
+    q = min(2**power, _BLOCK)
+    since = k // q * q
+    return since, min(since + q, k + 2 ** (power + 3) - pending)
+
+
+# --- the prior ------------------------------------------------------------------------------
+
+
+def _belief(name: Any, belief: Any) -> tuple[Any, float]:
+    if isinstance(belief, (tuple, list)) and len(belief) == 2:
+        spread = real(belief[1])
+        if spread is not None and 0 < spread <= 1:
+            return belief[0], spread
+    raise UsageError(
+        f"option prior[{name!r}]: expected (value, spread) with 0 < spread <= 1, found {belief!r}"
+    )
+
+
+def _prior(space: Space, prior: Mapping[str, tuple[Any, float]]) -> tuple[Floats, Floats]:
+    """Centre and spread, (1, d) each, of the prior's kernel."""
+    lay, names = _layout(space), list(space.parameters)
+    centre = np.full((1, space.dim), 0.5)
+    spread = np.where(lay.unordered, 1.0, FLAT)[None, :]
+    for name, (value, width) in prior.items():
+        if name not in space.parameters:
+            raise SpaceError(
+                f"option prior: there is no parameter {name!r}; {nearest(name, names)}"
+            )
+        parameter, i = space.parameters[name], names.index(name)
+        try:
+            number = np.array([parameter.lookup(value)], dtype=parameter.dtype)
+        except SpaceError as error:
+            raise SpaceError(f"option prior[{name!r}]: {error}") from None
+        centre[0, i], spread[0, i] = parameter.encode(number)[0], width
+    return centre, spread
+
+
+# --- the order of trials --------------------------------------------------------------------
+
+
+def _keys(outcome: Outcome) -> Floats:
+    """(k, 1 + m) what each trial broke of the constraints, and its losses."""
+    loss = outcome.loss
+    broken = np.zeros(len(loss))
+    if outcome.constraint is not None:
+        values = np.where(np.isnan(outcome.constraint), math.inf, outcome.constraint)
+        broken = np.minimum(np.maximum(values, 0), 1e300 / values.shape[1]).sum(axis=1)
+    failed = np.any(np.isnan(loss), axis=1)
+    return np.column_stack([np.where(failed, math.inf, broken), np.where(np.isnan(loss), 0, loss)])
+
+
+def _remembered(key: Floats, index: Ints, new: int) -> Ints:
+    """Which trials are remembered, the best first, then the newest.
+
+    The last `new` rows have come just now. Several objectives are compared as they come one
+    by one, as crowding depends on the company.
+    """
+    if key.shape[1] > 2:
+        best = np.arange(min(len(key) - new, _GOOD))
+        for i in range(len(key) - new, len(key)):
+            best = np.append(best, i)
+            best = best[_order(key[best], index[best])][:_GOOD]
+    else:
+        best = np.lexsort((index, key[:, 1], key[:, 0]))[:_GOOD]
+    others = np.ones(len(key), dtype=bool)
+    others[best] = False
+    rest = np.flatnonzero(others)
+    return np.concatenate([best, rest[np.argsort(-index[rest])][:_BAD]])
+
+
+def _order(key: Floats, index: Ints) -> Ints:
+    """The order of a few trials by constraints, non-dominated rank, crowding distance, age."""
+    broken, loss = key[:, 0], key[:, 1:]
+    no_worse = np.all(loss[:, None, :] <= loss[None, :, :], axis=2)
+    dominates: NDArray[np.bool_] = no_worse & ~no_worse.T
+    rank, left = np.zeros(len(key), dtype=np.int64), np.ones(len(key), dtype=bool)
+    while left.any():
+        front = left & ~np.any(dominates & left[:, None], axis=0)
+        rank[left & ~front] += 1
+        left &= ~front
+    crowding = np.zeros(len(key))
+    for r in range(int(rank.max()) + 1):
+        rows = np.flatnonzero(rank == r)
+        for column in loss[rows].T:
+            sort = np.argsort(column, kind="stable")
+            value = np.clip(column[sort], -1e300, 1e300) / 2  # differences stay finite
+            span = value[-1] - value[0] or 1.0
+            gap = np.full(len(rows), math.inf)
+            gap[1:-1] = (value[2:] - value[:-2]) / span
+            crowding[rows[sort]] += gap
+    return np.lexsort((index, -crowding, rank, broken))
