@@ -17,7 +17,7 @@ import numpy as np
 
 from ..trial import Floats
 from .fidelity import check_budget, check_eta, ladder
-from .ranking import ranked
+from .pareto import ranked
 from .stopping import Stopping
 
 

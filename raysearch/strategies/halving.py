@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..space import Space
 from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
 from .fidelity import NOBODY, Fidelity, FidelityState, check_budget, check_eta, ladder, row
-from .ranking import ranked
+from .pareto import ranked
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,6 +83,24 @@ def crowding(loss: Floats) -> Floats:
     return total
 
 
+def ranked(loss: Floats) -> Ints:
+    """(k,) indices of the rows of losses (k, m), best first; of equals the first; NaN last.
+
+    By fronts, and within a front by crowding.
+
+    >>> ranked(np.array([[3.0], [np.nan], [1.0], [np.inf]])).tolist()
+    [2, 0, 3, 1]
+    >>> ranked(np.array([[2.0, 2.0], [1.0, 1.0], [0.0, 3.0]])).tolist()
+    [1, 2, 0]
+    """
+    if loss.shape[1] == 1:
+        return np.argsort(loss[:, 0], kind="stable")
+    front, apart = fronts(loss), np.zeros(len(loss))
+    for i in range(int(front.max(initial=-1)) + 1):
+        apart[front == i] = crowding(loss[front == i])
+    return np.lexsort((-apart, front))
+
+
 def nondominated(loss: Floats) -> Mask:
     """(k,) which points are dominated by none and equal to none before them."""
     keep = np.ones(len(loss), dtype=bool)

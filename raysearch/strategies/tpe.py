@@ -50,6 +50,7 @@ from .base import State, Strategy
 from .known import Known
 from .memo import per_space
 from .options import check_int
+from .pareto import crowding, fronts
 from .proposals import settle
 from .quasi_random import QuasiRandom
 
@@ -333,21 +334,7 @@ def _remembered(key: Floats, index: Ints, new: int) -> Ints:
 def _order(key: Floats, index: Ints) -> Ints:
     """The order of a few trials by constraints, non-dominated rank, crowding distance, age."""
     broken, loss = key[:, 0], key[:, 1:]
-    no_worse = np.all(loss[:, None, :] <= loss[None, :, :], axis=2)
-    dominates: NDArray[np.bool_] = no_worse & ~no_worse.T
-    rank, left = np.zeros(len(key), dtype=np.int64), np.ones(len(key), dtype=bool)
-    while left.any():
-        front = left & ~np.any(dominates & left[:, None], axis=0)
-        rank[left & ~front] += 1
-        left &= ~front
-    crowding = np.zeros(len(key))
+    rank, apart = fronts(loss), np.zeros(len(key))
     for r in range(int(rank.max()) + 1):
-        rows = np.flatnonzero(rank == r)
-        for column in loss[rows].T:
-            sort = np.argsort(column, kind="stable")
-            value = np.clip(column[sort], -1e300, 1e300) / 2  # differences stay finite
-            span = value[-1] - value[0] or 1.0
-            gap = np.full(len(rows), math.inf)
-            gap[1:-1] = (value[2:] - value[:-2]) / span
-            crowding[rows[sort]] += gap
-    return np.lexsort((index, -crowding, rank, broken))
+        apart[rank == r] = crowding(loss[rank == r])
+    return np.lexsort((index, -apart, rank, broken))

@@ -18,9 +18,9 @@ from raysearch.strategies.base import State, Strategy
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.hyperband import Hyperband
 from raysearch.strategies.local_search import LocalSearch
+from raysearch.strategies.pareto import fronts, ranked
 from raysearch.strategies.quasi_random import QuasiRandom
 from raysearch.strategies.random import RandomSearch
-from raysearch.strategies.ranking import fronts, ranked
 from raysearch.strategies.successive_halving import SuccessiveHalving
 from raysearch.trial import FOREIGN, ROOT, Batch, Outcome
 
