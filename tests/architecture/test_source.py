@@ -44,6 +44,7 @@ THIRD_PARTY = {
     ),
     "rich": ("report/", "cli/"),
     "click": ("cli/",),
+    "matplotlib": ("cli/picture.py",),
     "hypothesis": ("testing/",),
     "pytest": ("testing/",),
     "llvmlite": ("optim/",),
