@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
@@ -174,3 +177,14 @@ def test_studies_of_which_nothing_is_known_are_refused():
             Lookup.of_study(study)
     with pytest.raises(UsageError, match="expected one with results"):
         Lookup.of_study(simulate.run(fails, SPACE, workers=1, time_limit=0.5).study)
+
+
+# --- the document --------------------------------------------------------------------------
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text("utf-8")
+((PROGRAM, OUTPUT),) = re.findall(r"^```python\n([^`]*)^```\n+```text\n([^`]*)^```", DOCUMENT, re.M)
+
+
+def test_the_program_in_the_document_prints_what_it_shows(capsys):
+    exec(compile(PROGRAM, "docs/simulation.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == OUTPUT
