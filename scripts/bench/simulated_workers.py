@@ -18,7 +18,6 @@ from typing import Any
 
 import raysearch as rs
 from raysearch import simulate
-from raysearch.report.text import duration
 
 SPACE = rs.Space(
     {
@@ -28,7 +27,7 @@ SPACE = rs.Space(
         "optimizer": rs.Choice(["sgd", "adam"]),
     }
 )
-MEDIANS = (0.1, 10.0, 600.0)
+MEDIANS = {"0.1 s": 0.1, "10 s": 10.0, "10 min": 600.0}
 
 
 @rs.vectorized
@@ -68,10 +67,10 @@ def measure(workers: list[int]) -> None:
     print("| strategy | trial |", " | ".join(f"{n:,}" for n in workers), "|")
     print("|---|---|" + "---:|" * len(workers))
     for same in zip(*map(strategies, workers), strict=True):
-        for median in MEDIANS:
+        for trial, median in MEDIANS.items():
             shares = [utilisation(s, n, median) for s, n in zip(same, workers, strict=True)]
             row = " | ".join(f"{100 * share:.1f} %" for share in shares)
-            print(f"| {type(same[0]).__name__} | {duration(median)} | {row} |", flush=True)
+            print(f"| {type(same[0]).__name__} | {trial} | {row} |", flush=True)
 
 
 def draw(document: Path, picture: Path) -> None:
@@ -82,12 +81,12 @@ def draw(document: Path, picture: Path) -> None:
     head = re.search(r"^\| strategy \| trial \| (.*) \|$", text, re.M)
     assert head is not None, f"{document} has no table of this program"
     workers = [int(cell.replace(",", "")) for cell in head[1].split(" | ")]
-    rows = re.findall(r"^\| (\w+) \| (\w+) \| (.* %) \|$", text, re.M)
+    rows = re.findall(r"^\| (\w+) \| ([\w. ]+) \| (.* % .*) \|$", text, re.M)
     trials = list(dict.fromkeys(trial for _, trial, _ in rows))
     figure = Figure(figsize=(9, 3), dpi=100, layout="constrained")
     panels = dict(zip(trials, figure.subplots(1, len(trials), sharey=True), strict=True))
     for name, trial, cells in rows:
-        shares = [float(cell.removesuffix(" %")) for cell in cells.split(" | ")]
+        shares = [float(cell.removesuffix(" %").replace("–", "nan")) for cell in cells.split(" | ")]
         panels[trial].plot(workers, shares, ".-", label=name)
     for trial, panel in panels.items():
         panel.set(xscale="log", xlabel="workers", title=f"trials of {trial}", ylim=(0, 103))
