@@ -36,8 +36,8 @@ class StrategyName(click.ParamType[str]):
         return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
-def choose(experiment: Experiment, name: str | None, sets: Sequence[str]) -> AnyStrategy | None:
-    """The strategy that flags and file agree upon; None: left to the search."""
+def choose(own: AnyStrategy | None, name: str | None, sets: Sequence[str]) -> AnyStrategy | None:
+    """The strategy that flags and file (its own one) agree upon; None: left to the search."""
     from ..strategies import build, rebuild
 
     options = {}
@@ -49,10 +49,10 @@ def choose(experiment: Experiment, name: str | None, sets: Sequence[str]) -> Any
     if name is not None:
         return build(name, options)
     if not options:
-        return experiment.strategy
-    if experiment.strategy is None:
+        return own
+    if own is None:
         raise click.UsageError("--set sets options of a strategy: name it with --strategy")
-    return rebuild(experiment.strategy, options)
+    return rebuild(own, options)
 
 
 def place(experiment: Experiment, study: str | None, fresh: bool) -> str:
@@ -119,7 +119,7 @@ def command(
             "study": where,
             "progress": show,
         }
-        chosen = choose(experiment, strategy, sets)
+        chosen = choose(experiment.strategy, strategy, sets)
         result = search(experiment.objective, experiment.space, chosen, **settings)
     conclude(context, result, where, as_json)
 

@@ -10,6 +10,7 @@ import click
 
 from .command import Command, Duration, StudyPath, json_option
 from .console import data, emit, say
+from .run import StrategyName, choose
 
 if TYPE_CHECKING:
     from ..simulate import Simulation
@@ -42,9 +43,15 @@ class Counts(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--workers", type=Counts(), default=(1, 4, 16, 64), show_default="1,4,16,64", help="How many."
 )
-@click.option("--target", type=float, help="Objective to be reached; left out: the best there is.")
-@click.option("--trials", type=int, help="Of a FILE: how many trials.")
-@click.option("--duration", type=Duration(), help="Of a FILE: how long a trial takes, as in 10m.")
+@click.option(
+    "--target", type=float, help="Objective to be reached; left out: the best that all reach."
+)
+@click.option("--strategy", type=StrategyName(), help="Search with this one instead.")
+@click.option("--set", "sets", multiple=True, metavar="OPTION=VALUE", help="Of the strategy.")
+@click.option("--trials", type=int, help="How many, of a FILE or with another strategy.")
+@click.option(
+    "--duration", type=Duration(), help="Of a FILE: how long a trial, or a step, takes, as in 10m."
+)
 @click.option(
     "--spread",
     type=click.FloatRange(min=0),
@@ -52,31 +59,49 @@ class Counts(click.ParamType[tuple[int, ...]]):
     show_default=True,
     help="Of a FILE: standard deviation of the durations' logarithm.",
 )
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw it, into a .png, .svg or .pdf.")
 @json_option
 def command(
     path: str,
     workers: tuple[int, ...],
     target: float | None,
+    strategy: str | None,
+    sets: tuple[str, ...],
     trials: int | None,
     duration: float | None,
     spread: float,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
     """Print what other numbers of workers would take.
 
     PATH is a study, whose trials are run again as they were: each for as long, with the same
     result; or an experiment FILE (.py or .toml), whose strategy searches with its objective
-    called in this process, while a trial is said to take --duration.
+    called in this process, while a trial, or each step of a generator, is said to take
+    --duration. With another strategy, or other options, a study answers for any configuration
+    with its nearest trial.
     """
+    from .picture import draw, matplotlib_figure
+
+    if plot is not None:
+        matplotlib_figure()  # rather now than after an hour
     with_workers: Callable[[int], Simulation]
     if path.endswith((".py", ".toml")):
-        with_workers = _experiment(Path(path), trials, duration, spread)
-    elif trials is not None or duration is not None or spread:
-        raise click.UsageError("--trials, --duration and --spread are for an experiment FILE")
+        with_workers = _experiment(Path(path), strategy, sets, trials, duration, spread)
+    elif duration is not None or spread:
+        raise click.UsageError("--duration and --spread are for an experiment FILE")
+    elif strategy is not None or sets:
+        with_workers = _what_if(path, strategy, sets, trials)
+    elif trials is not None:
+        raise click.UsageError("--trials is for an experiment FILE, or goes with --strategy")
     else:
         with_workers = _study(path)
     found = [with_workers(n) for n in workers]
+    if target is None:
+        target = _common(found)
     rows = [_row(simulation, target) for simulation in found]
+    if plot is not None:
+        draw(rows, path, plot)
     if as_json:
         emit("simulation", {"path": path, "simulations": rows})
         return
@@ -93,8 +118,29 @@ def _study(path: str) -> Callable[[int], Simulation]:
     return lambda workers: replay(study, workers=workers)
 
 
+def _what_if(
+    path: str, name: str | None, sets: Sequence[str], trials: int | None
+) -> Callable[[int], Simulation]:
+    from ..simulate import Lookup
+    from ..strategies import from_json
+    from ..study import Study
+
+    study = Study.load(path)
+    own = from_json(study.spec["strategy"]) if name is None else None
+    strategy, past = choose(own, name, sets), Lookup.of_study(study)
+    wanted = len(study) if trials is None else trials
+    return lambda workers: past.run(
+        strategy, workers=workers, trials=wanted, seed=study.spec["seed"]
+    )
+
+
 def _experiment(
-    path: Path, trials: int | None, duration: float | None, spread: float
+    path: Path,
+    name: str | None,
+    sets: Sequence[str],
+    trials: int | None,
+    duration: float | None,
+    spread: float,
 ) -> Callable[[int], Simulation]:
     from ..simulate import LogNormal, run
     from .experiment import load
@@ -103,11 +149,12 @@ def _experiment(
         raise click.UsageError("say how long a trial takes: --duration 10m")
     experiment = load(path)
     settings = {k: v for k, v in experiment.settings.items() if k in _FROM_SEARCH}
+    strategy = choose(experiment.strategy, name, sets)
     wanted = trials if trials is not None else experiment.settings.get("trials")
     return lambda workers: run(
         experiment.objective,
         experiment.space,
-        experiment.strategy,
+        strategy,
         workers=workers,
         trials=wanted,
         duration=LogNormal(duration, spread),
@@ -115,12 +162,20 @@ def _experiment(
     )
 
 
+def _common(found: Sequence[Simulation]) -> float | None:
+    """The best result that all of them have reached, if there is one objective."""
+    studies = [simulation.study for simulation in found]
+    objectives = studies[0].objectives
+    if len(objectives.names) > 1 or not all("complete" in study.counts for study in studies):
+        return None
+    best: list[float] = [study.best.metrics[objectives.names[0]] for study in studies]
+    return min(best) if objectives.maximize[0] else max(best)
+
+
 def _row(simulation: Simulation, target: float | None) -> dict[str, Any]:
     """What is said about one number of workers."""
     study = simulation.study
     single = len(study.objectives.names) == 1 and "complete" in study.counts
-    if single and target is None:
-        target = study.best.metrics[study.objectives.names[0]]
     return {
         "workers": simulation.workers,
         "trials": len(study),
@@ -135,7 +190,7 @@ def _row(simulation: Simulation, target: float | None) -> dict[str, Any]:
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     from ..report.text import columns, duration, number
 
-    table = [("WORKERS", "MAKESPAN", "IN USE", "TARGET", "REACHED AFTER", "WORKER TIME")]
+    table = [("WORKERS", "MAKESPAN", "IN USE", "TARGET", "REACHED AFTER", "WORKER-HOURS")]
     for row in rows:
         table.append(
             (
@@ -144,7 +199,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
                 f"{100 * row['utilisation']:.1f} %",
                 "" if row["target"] is None else number(row["target"]),
                 _when(row),
-                duration(row["worker_seconds"]),
+                f"{row['worker_seconds'] / 3600:,.2f}",
             )
         )
     data("\n".join(columns(table, right=range(6))))

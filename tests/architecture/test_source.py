@@ -45,6 +45,7 @@ THIRD_PARTY = {
     ),
     "rich": ("report/", "cli/"),
     "click": ("cli/",),
+    "matplotlib": ("cli/picture.py",),
     "hypothesis": ("testing/",),
     "pytest": ("testing/",),
     "llvmlite": ("optim/",),
