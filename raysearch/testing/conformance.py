@@ -299,8 +299,10 @@ def best_loss(
     return best
 
 
-def check_beats_random(strategy: AnyStrategy, trials: int = 100, seeds: int = 7) -> None:
-    """Its median loss is clearly lower than random search's, in 4 and in 10 parameters.
+def check_beats_random(
+    strategy: AnyStrategy, trials: int = 100, seeds: int = 7, dims: tuple[int, ...] = (4, 10)
+) -> None:
+    """Its median loss is clearly lower than random search's, in so many parameters.
 
     Also where a part of the space near the optimum fails: failures never win.
     """
@@ -308,7 +310,7 @@ def check_beats_random(strategy: AnyStrategy, trials: int = 100, seeds: int = 7)
     def failing(columns: Columns) -> Floats:
         return np.where(columns.numbers["x0"][:, None] < 0.25, np.nan, bowl(columns))
 
-    for dim in (4, 10):
+    for dim in dims:
         space = Space({f"x{i}": Float(0, 1) for i in range(dim)})
         for loss in (bowl, failing):
             ours, random = (

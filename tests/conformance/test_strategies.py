@@ -37,9 +37,10 @@ def test_contract(name, check, space):
     check(get(name)(), conformance.SPACES[space], seed=5)
 
 
+@pytest.mark.parametrize("dim", [4, 10])
 @pytest.mark.parametrize("name", CLAIMING)
-def test_beats_random_where_it_claims_to(name):
-    conformance.check_beats_random(get(name)())
+def test_beats_random_where_it_claims_to(name, dim):
+    conformance.check_beats_random(get(name)(), dims=(dim,))
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)

@@ -68,6 +68,13 @@ def test_the_posterior_is_the_dense_formula() -> None:
     np.testing.assert_allclose(posterior.slopes(at)[:2], found, rtol=1e-12)
 
 
+def test_the_mean_at_known_points_is_the_posteriors() -> None:
+    x = points(30)
+    posterior = condition(LAYOUT, THETA, x).given(values(x))
+    np.testing.assert_allclose(posterior.fitted, posterior.expected(x), rtol=1e-9)
+    assert np.abs(posterior.fitted - values(x)).max() > 1e-3  # noise is taken out
+
+
 def test_points_taken_in_later_are_as_if_from_the_start() -> None:
     x = points(30)
     whole = condition(LAYOUT, THETA, x)
@@ -133,6 +140,14 @@ def test_paths_have_the_moments_of_the_posterior() -> None:
     mean, variance = posterior.at(at)
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.1)
     np.testing.assert_allclose(drawn.var(axis=0), variance, rtol=0.25, atol=0.01)
+
+
+def test_paths_vary_with_marks_as_the_kernel_says() -> None:
+    nothing = condition(LAYOUT, THETA, np.empty((0, 4))).given(np.empty(0))
+    at = np.array([[0.5, 0.5, 0.5, 0.0], [0.5, 0.5, 0.5, 3.0]])
+    rng = np.random.default_rng(0)
+    drawn = np.array([path(nothing, rng)(at) for _ in range(3000)])
+    np.testing.assert_allclose(np.cov(drawn.T), kernel(at, at), atol=0.1)
 
 
 @pytest.mark.parametrize("z", [-30.0, -5.0, -1.001, -0.999, 0.0, 3.0])

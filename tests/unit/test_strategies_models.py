@@ -89,6 +89,22 @@ def test_a_batch_is_spread(strategy) -> None:
     assert apart.min() > 1e-7
 
 
+def test_pending_points_drive_others_away() -> None:
+    def outcome(x):
+        return Outcome(np.sin(5 * x[:, :1]) * np.cos(4 * x[:, 1:]))
+
+    state = searched(GaussianProcess(initial=4), SQUARE, 12, outcome)
+    _, batch = GaussianProcess(initial=4).ask(state, 6)
+    apart = np.abs(batch.x[:, None] - batch.x).max(axis=2) + np.eye(6)
+    assert np.median(apart.min(axis=0)) > 0.05
+
+
+def test_hyperparameters_are_fitted_as_more_is_known() -> None:
+    state = searched(GaussianProcess(initial=4), SQUARE, 40, distance)
+    assert 36 <= state.surrogate.fitted <= 39
+    assert state.surrogate.seen == 39
+
+
 def test_a_category_that_is_better_is_found() -> None:
     space = Space({"kind": Choice([str(i) for i in range(12)]), "x": Float(0, 1)})
 
