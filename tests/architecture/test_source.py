@@ -17,6 +17,7 @@ SCRIPTS = sorted(p for p in [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"] if
 LAYERS = (
     "errors scalars rng trial space",
     "optim",
+    "hypergrad",
     "models",
     "strategies",
     "asktell",
@@ -47,7 +48,9 @@ THIRD_PARTY = {
     "hypothesis": ("testing/",),
     "pytest": ("testing/",),
     "llvmlite": ("optim/",),
-    "torch": ("optim/",),
+    "torch": ("optim/", "hypergrad/"),
+    "jax": ("hypergrad/",),
+    "autograd": ("hypergrad/",),
     "array_api_compat": ("optim/",),
 }
 FREE = {"numpy", "scipy", "raysearch", "__future__"}
