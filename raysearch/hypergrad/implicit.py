@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import HypergradientError, UsageError
 from ..optim import LBFGS
-from .linear import SOLVERS, Solution
+from .linear import SOLVERS, Solution, minres
 from .problem import Floats, Functions, Problem, Shape
 from .result import Hypergradient
 
@@ -91,7 +91,7 @@ def implicit(
         functions.w.build(w_at),
         cost,
         lambda: _error(
-            Functions(problem, functions.w, functions.h), w_at, solution, gradient, curvature, limit
+            Functions(problem, functions.w, functions.h), w_at, solution, gradient, limit
         ),
         inner=off,
         residual=residual,
@@ -114,13 +114,11 @@ def _trained(functions: Functions, inner: float | None, limit: int) -> tuple[Flo
     for _ in range(_POLISH if found.success else 0):
         if off <= inner:
             break
-        newton = SOLVERS["minres"](
-            lambda v: functions.curvature("exact", w, h, v), g, np.zeros_like(w), 1e-3, limit
-        )
-        g_next = functions.train(w - newton.q, h)[1]
+        step = _newton_step(functions, w, g, 1e-3, limit)
+        g_next = functions.train(w + step, h)[1]
         if not np.abs(g_next).max() < off:
             break
-        w, g, off = w - newton.q, g_next, float(np.abs(g_next).max())
+        w, g, off = w + step, g_next, float(np.abs(g_next).max())
     if not off <= max(inner, _ROUNDING * (1 + abs(found.fun))):
         raise HypergradientError(
             f"training: expected no entry of its gradient above {inner:g}, found {off:.2g} after "
@@ -130,22 +128,29 @@ def _trained(functions: Functions, inner: float | None, limit: int) -> tuple[Flo
     return w, off
 
 
+def _newton_step(
+    functions: Functions, w: Floats, g: Floats, tolerance: float, limit: int
+) -> Floats:
+    """-L_ww^-1 g (n,), to a relative residual."""
+    h = functions.h.vector
+
+    def product(v: Floats) -> Floats:
+        return functions.curvature("exact", w, h, v)
+
+    return -minres(product, g, np.zeros_like(w), tolerance, limit).q
+
+
 def _error(
     functions: Functions,
     w: Floats,
     solution: Solution,
     gradient: Floats,
-    curvature: str,
     limit: int,
 ) -> float:
     """What one Newton step in w, and the adjoint's remainder, would change; relative."""
     h, (q, left, least) = functions.h.vector, solution
     zero = np.zeros_like(h)
-    g = functions.train(w, h)[1]
-    rough = SOLVERS["minres"](
-        lambda v: functions.curvature(curvature, w, h, v), g, np.zeros_like(w), _ROUGH, limit
-    )
-    moved = w - rough.q
+    moved = w + _newton_step(functions, w, functions.train(w, h)[1], _ROUGH, limit)
     there, here = functions.valid(moved, h), functions.valid(w, h)
     (hq, mq), (hq_here, mq_here) = (functions.along(x, h, q, zero) for x in (moved, w))
     assert mq is not None

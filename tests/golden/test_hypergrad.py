@@ -104,7 +104,8 @@ def test_digits_by_differences(number: int) -> None:
         return implicit(problem.problem(), w, h, inner=1e-12, adjoint=1e-10)
 
     largest = np.argsort(-np.abs(run(h).gradient))[: min(2, number)]
-    assert check(run, h, step=1e-2, entries=largest.tolist(), rtol=1e-7)
+    step = 4e-2 if number == 500 else 1e-2  # of small slopes, rounding is the larger error
+    assert check(run, h, step=step, entries=largest.tolist(), rtol=1e-7)
 
 
 RULES = {
