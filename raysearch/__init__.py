@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .space import Int as Int
     from .space import Space as Space
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
+    from .strategies.gradient_search import GradientSearch as GradientSearch
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
@@ -55,7 +56,7 @@ _WHERE |= {
     name: f"strategies.{module}"
     for module, name in (place.split(":") for place in STRATEGIES.values())
 }
-_PACKAGES = ("optim", "simulate", "testing")
+_PACKAGES = ("hypergrad", "optim", "simulate", "testing")
 
 __all__ = sorted(_WHERE)
 

@@ -32,6 +32,7 @@ STRATEGIES: dict[str, str] = {
     "quasi-random": "quasi_random:QuasiRandom",
     "local": "local_search:LocalSearch",
     "annealing": "annealing:SimulatedAnnealing",
+    "gradient": "gradient_search:GradientSearch",
 }
 
 
