@@ -53,7 +53,7 @@ def check(
              mapping h, those entries that its `gradient` lacks are looked up in its `options`
     h        hyperparameters: where to check
     rtol     the error allowed
-    step     of the differences, relative to each entry's size; where that is less than 1e-3, 1e-3
+    step     of the differences, relative to each entry's size; 0 counts as 1
     entries  which to check, by their place in the flat h; None: all. Each costs 4 runs
 
     Returns a `Check`. HypergradientError, with its text, if the error is larger.
@@ -96,7 +96,7 @@ def _gradient(found: Hypergradient, h: Any) -> Any:
 
 
 def _difference(run: Callable[[Any], Hypergradient], shape: Shape, j: int, step: float) -> float:
-    e = step * max(abs(float(shape.vector[j])), 1e-3)
+    e = step * (abs(float(shape.vector[j])) or 1.0)
 
     def value(by: float) -> float:
         moved = shape.vector.copy()

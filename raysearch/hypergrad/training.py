@@ -22,9 +22,8 @@ from .transition import Transition, Values
 
 #: growth of a sensitivity beyond which it is called exploding
 EXPLODED = 1e10
-#: step of the differences that check a slope, relative to the hyperparameters' sizes, which
-#: count as this at least
-_STEP, _SMALL = 1e-3, 1e-3
+#: step of the differences that check a slope, relative to the hyperparameters' sizes
+_STEP = 1e-3
 
 Batches = Callable[[int], Problem]
 
@@ -153,7 +152,7 @@ class Training:
         The direction is that of the slopes, each hyperparameter counted in units of its size.
         """
         point = np.concatenate([self.h, *map(np.ravel, self.options.values())])
-        size = np.maximum(np.abs(point), _SMALL)
+        size = np.where(point == 0, 1.0, np.abs(point))
         direction = size**2 * slopes / max(float(np.linalg.norm(size * slopes)), 1e-300)
         v = {i: self.moved(direction, i * _STEP).train()[0] for i in (-2, -1, 1, 2)}
         by_differences = (8 * (v[1] - v[-1]) - (v[2] - v[-2])) / (12 * _STEP)

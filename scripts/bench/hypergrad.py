@@ -37,7 +37,7 @@ def accuracy() -> None:
             return implicit(problem, w, h, inner=1e-12, adjoint=1e-10)
 
         largest = np.argsort(-np.abs(run(h).gradient))[:3].tolist()
-        step = 4e-2 if number == 500 else 1e-2
+        step = 4e-2 if number == 500 else 3e-3
         off = check(run, h, step=step, entries=largest, rtol=1.0).error
         options = {"rule": optim.SGD(momentum=0.9), "steps": 30, "options": {"lr": 0.5}}
         some = min(number, 10)
