@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import rng
 from ..trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT, Trial
+from .gradients import flattened
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
 from .objective import Signature
 from .records import Job, Metrics, Results, Trials
@@ -94,7 +95,7 @@ def _run_each(
                 watchdog.begin(timeout)
             value = objective(*arguments)
             watchdog.end()
-            row = value if type(value) is float else clean(value, objectives)
+            row = value if type(value) is float else clean(flattened(value, job.space), objectives)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -164,7 +165,7 @@ def _run_columns(
             watchdog.begin(limit)
         value = job.objective(trials.columns)
         watchdog.end()
-        batch.metrics = clean_columns(value, job.objectives, k)
+        batch.metrics = clean_columns(flattened(value, job.space), job.objectives, k)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -12,6 +12,7 @@ from ..errors import StudyMismatch
 from ..space import Columns, Space
 from ..strategies.base import ANY_NUMBER, AnyStrategy
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
+from .gradients import gradient_of
 from .records import RETRIED, Finished, Objectives, Trials
 from .work import Work
 
@@ -99,7 +100,11 @@ class Proposer:
 
     def _tell(self, finished: Finished, number: Ints) -> None:
         batch = Batch(self.space.encode(finished.columns), number)
-        outcome = Outcome(self.objectives.losses(finished.state, finished.metrics))
+        gradient = gradient_of(finished.metrics, finished.columns, self.space)
+        if gradient is not None and self.objectives.maximize[0]:
+            gradient = -gradient
+        loss = self.objectives.losses(finished.state, finished.metrics)
+        outcome = Outcome(loss, gradient=gradient)
         self.state = self.strategy.tell(self.state, batch, outcome)
 
 

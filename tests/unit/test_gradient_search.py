@@ -164,3 +164,55 @@ def test_wrong_gradients_are_refused(gradient: Any, text: str) -> None:
     loop = rs.AskTell(space, rs.RandomSearch())
     with pytest.raises(rs.UsageError, match=text):
         loop.tell({"x": 0.5, "n": 1, "k": "a"}, 1.0, gradient=gradient)
+
+
+# --- through the engine ---------------------------------------------------------------------
+
+
+def with_gradient(config: Any) -> Any:
+    loss, slopes = bowl(config)
+    return {"loss": loss, "gradient": slopes}
+
+
+def run(objective: Any, trials: int, folder: Any = None, **options: Any) -> Any:
+    return rs.search(
+        objective, rs.Space(RATES), rs.GradientSearch(starts=1), trials=trials, study=folder,
+        address="inline", progress=False, **options,
+    )  # fmt: skip
+
+
+def test_a_search_is_told_gradients() -> None:
+    assert run(with_gradient, 60).best.metrics["loss"] < 1e-6
+
+
+def test_a_search_for_the_most_is_told_gradients() -> None:
+    def objective(config: Any) -> Any:
+        loss, slopes = bowl(config)
+        return {"score": -loss, "gradient": {name: -slope for name, slope in slopes.items()}}
+
+    assert run(objective, 60, metric="score", mode="max").best.metrics["score"] > -1e-6
+
+
+def test_gradients_survive_a_resume(tmp_path: Any) -> None:
+    whole = run(with_gradient, 25)
+    run(with_gradient, 11, tmp_path / "study")
+    parts = run(with_gradient, 25, tmp_path / "study")
+    losses = [study.trials["metrics.loss"].to_pylist() for study in (whole, parts)]
+    assert losses[0] == losses[1]
+
+
+def test_vectorized_objectives_give_arrays_of_derivatives() -> None:
+    @rs.vectorized
+    def objective(columns: Any) -> Any:
+        x = np.stack([columns[name] for name in RATES])
+        off, weight = np.log(x / BEST[:, None]), np.arange(1, 21)
+        slopes = 2 * weight[:, None] * off / x
+        return {"loss": weight @ off**2, "gradient": dict(zip(RATES, slopes, strict=True))}
+
+    assert run(objective, 60).best.metrics["loss"] < 1e-6
+
+
+def test_a_gradient_of_what_is_no_parameter_fails_its_trial() -> None:
+    study = run(lambda config: {"loss": 1.0, "gradient": {"x99": 1.0}}, 2)
+    assert set(study.trials["state"].to_pylist()) == {"invalid"}
+    assert "unknown parameter 'x99'" in study.trials["error"][0].as_py()
