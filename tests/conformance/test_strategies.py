@@ -26,11 +26,13 @@ def test_beats_random_where_it_claims_to(name):
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("option", ["halton", "shuffled"])
+@pytest.mark.parametrize("option", ["halton", "shuffled", "nested", "differences"])
 def test_contract_with_options(option, check):
     strategies = {
         "halton": get("quasi-random")(method="halton"),
         "shuffled": get("grid")(order="shuffled"),
+        "nested": get("gradient")(outer=get("local")(chains=1), rule="Adam", starts=3),
+        "differences": get("gradient")(estimate="differences"),
     }
     check(strategies[option], conformance.SPACES["conditional"], seed=1)
 
