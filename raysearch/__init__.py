@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .strategies.evolution_strategy import EvolutionStrategy as EvolutionStrategy
     from .strategies.gaussian_process import GaussianProcess as GaussianProcess
     from .strategies.genetic import GeneticAlgorithm as GeneticAlgorithm
+    from .strategies.gradient_search import GradientSearch as GradientSearch
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.hyperband import Hyperband as Hyperband
     from .strategies.local_search import LocalSearch as LocalSearch
@@ -75,7 +76,7 @@ _WHERE |= {
     name: f"strategies.{module}"
     for module, name in (place.split(":") for place in STRATEGIES.values())
 }
-_PACKAGES = ("optim", "simulate", "testing")
+_PACKAGES = ("hypergrad", "optim", "simulate", "testing")
 
 __all__ = sorted(_WHERE)
 

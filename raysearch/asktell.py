@@ -14,6 +14,7 @@ from . import strategies
 from .errors import UsageError
 from .rng import check_seed, trial_seeds
 from .scalars import real, whole
+from .slopes import unit_gradient
 from .space import Parameter, Space, space_of
 from .strategies.base import AnyStrategy
 from .trial import FOREIGN, Batch, Floats, Outcome, Trial
@@ -152,20 +153,30 @@ class AskTell:
         return bool(stop[0])
 
     def tell(
-        self, trial: Trial | Mapping[str, Any], value: float | Sequence[float | None] | None
+        self,
+        trial: Trial | Mapping[str, Any],
+        value: float | Sequence[float | None] | None,
+        *,
+        gradient: Mapping[str, float] | None = None,
     ) -> None:
         """Say what came out of a trial, once, in any order.
 
-        trial  as asked for; or a configuration (a dict) that was evaluated elsewhere
-        value  a number; several objectives: a list with one for each; None or NaN: failed
+        trial     as asked for; or a configuration (a dict) that was evaluated elsewhere
+        value     a number; several objectives: a list with one for each; None or NaN: failed
+        gradient  name of a continuous, active parameter -> derivative of the (first) value with
+                  respect to it; those left out are not known
 
         Raises UsageError if the trial is not waited for, or the value is of a wrong type.
         """
         values = self._values(value)
         loss = self._loss(values)
         asked = self._foreign(trial) if isinstance(trial, Mapping) else self._waiting(trial)
+        slopes = None
+        if gradient is not None:
+            columns = self._space.columns([asked.trial.config])
+            slopes = self._signs[0] * unit_gradient(self._space, columns, [gradient])
         budget = None if asked.stopped is None else np.array([asked.stopped])
-        outcome = Outcome(loss[None], budget, asked.curve)
+        outcome = Outcome(loss[None], budget, asked.curve, gradient=slopes)
         self._state = self._strategy.tell(self._state, asked.batch, outcome)
         self._pending.pop(asked.trial.number, None)
         if not np.isnan(loss).any():

@@ -7,6 +7,7 @@
     │   ├── SpaceError               the search space, or a configuration for it
     │   └── ObjectiveError           the objective cannot be called or sent to workers
     ├── SearchFailed                 the first trials all failed
+    ├── HypergradientError           a hypergradient would be wrong, or is
     ├── ClusterError                 Ray cannot be reached, or cannot run a trial
     │   └── ClusterLost              Ray went away while the search ran; the study is safe
     └── StudyError                   a stored study cannot be used as asked
@@ -44,6 +45,10 @@ class ObjectiveError(UsageError):
 
 class SearchFailed(RaysearchError):
     """The first trials all failed, so the search was ended."""
+
+
+class HypergradientError(RaysearchError):
+    """A hypergradient would be wrong, or is: which quantity, how far off, what to change."""
 
 
 class ClusterError(RaysearchError):

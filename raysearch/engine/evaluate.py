@@ -20,6 +20,7 @@ import numpy as np
 from .. import rng
 from ..trial import COMPLETE, CRASHED, FAILED, INVALID, ROOT, TIMEOUT, Floats, Trial
 from .checkpoint import unpack
+from .gradients import flattened
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
 from .objective import Signature
 from .records import Checkpoint, Job, Metrics, Results, Trials
@@ -110,7 +111,7 @@ def _run_each(
                 watchdog.begin(timeout)
             value = objective(*arguments)
             watchdog.end()
-            row = value if type(value) is float else clean(value, objectives)
+            row = value if type(value) is float else clean(flattened(value, job.space), objectives)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -198,7 +199,7 @@ def _run_columns(
             watchdog.begin(limit)
         value = job.objective(trials.columns)
         watchdog.end()
-        batch.metrics = clean_columns(value, job.objectives, k)
+        batch.metrics = clean_columns(flattened(value, job.space), job.objectives, k)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -13,6 +13,7 @@ from ..errors import StudyMismatch
 from ..space import Columns, Space
 from ..strategies.base import ANY_NUMBER, AnyStrategy, State
 from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
+from .gradients import gradient_of
 from .records import RETRIED, Finished, Objectives, Reports, Trials
 from .work import Work
 
@@ -218,7 +219,11 @@ class Proposer:
     def _tell(self, finished: Finished, batch: Batch, curve: Floats | None) -> None:
         loss = self.objectives.losses(finished.state, finished.metrics)
         budget = None if np.isnan(finished.budget).all() else finished.budget
-        self.state = self.strategy.tell(self.state, batch, Outcome(loss, budget, curve))
+        gradient = gradient_of(finished.metrics, finished.columns, self.space)
+        if gradient is not None and self.objectives.maximize[0]:
+            gradient = -gradient
+        outcome = Outcome(loss, budget, curve, gradient=gradient)
+        self.state = self.strategy.tell(self.state, batch, outcome)
 
 
 class Replay:

@@ -22,6 +22,7 @@ from ..scalars import real
 from ..trial import COMPLETE, CRASHED, TIMEOUT, Floats
 from .checkpoint import pack
 from .evaluate import Outcomes, arguments_of, overdue, worker
+from .gradients import flattened
 from .metrics import Invalid, Row, clean, columns_of, impossible
 from .objective import Signature
 from .records import Checkpoint, Job, Reports, Results, Task
@@ -118,7 +119,7 @@ class _Run:
     def _take(self, value: Any, spent: int) -> bool:
         """Take in what was yielded; True if the budget is reached."""
         metrics, state = _split(value)
-        row = clean(metrics, self._job.objectives)
+        row = clean(flattened(metrics, self._job.space), self._job.objectives)
         step = _step(row, self.step)
         rungs = self._job.rungs
         rung = bisect_right(rungs, step) - 1

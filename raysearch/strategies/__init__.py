@@ -45,6 +45,7 @@ STRATEGIES: dict[str, str] = {
     "ga": "genetic:GeneticAlgorithm",
     "es": "evolution_strategy:EvolutionStrategy",
     "tpe": "tpe:TPE",
+    "gradient": "gradient_search:GradientSearch",
 }
 
 

@@ -134,8 +134,7 @@ def _annotated(hint: Any) -> Iterator[type]:
                 yield typing.cast(type, part)
             yield from _annotated(part)
     elif is_dataclass(hint):
+        yield typing.cast(type, hint)
         for name, part in typing.get_type_hints(hint).items():
             if part is not hint and name in {f.name for f in fields(hint)}:
-                if is_dataclass(part):
-                    yield typing.cast(type, part)
                 yield from _annotated(part)

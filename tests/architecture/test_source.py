@@ -15,8 +15,9 @@ SCRIPTS = sorted(p for p in [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"] if
 
 #: Each line imports only from itself and from lines above it.
 LAYERS = (
-    "errors scalars rng trial space",
+    "errors scalars rng trial space slopes",
     "optim",
+    "hypergrad",
     "models",
     "strategies",
     "asktell",
@@ -49,7 +50,9 @@ THIRD_PARTY = {
     "hypothesis": ("testing/",),
     "pytest": ("testing/",),
     "llvmlite": ("optim/",),
-    "torch": ("optim/",),
+    "torch": ("optim/", "hypergrad/"),
+    "jax": ("hypergrad/",),
+    "autograd": ("hypergrad/",),
     "array_api_compat": ("optim/",),
 }
 FREE = {"numpy", "scipy", "raysearch", "__future__"}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from raysearch.strategies import STRATEGIES, get
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.asha_stopping import StoppingASHA
+from raysearch.strategies.gradient_search import GradientSearch
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.hyperband import Hyperband
 from raysearch.strategies.local_search import LocalSearch
@@ -26,7 +27,13 @@ SAMPLERS = [
     MedianStopping(LocalSearch(), max_budget=40),
     Hyperband(LocalSearch(), max_budget=1, min_budget=0.25, eta=2),
 ]
-OPTIONS = [QuasiRandom(method="halton"), GridSearch(order="shuffled"), *SAMPLERS]
+OPTIONS = [
+    QuasiRandom(method="halton"),
+    GridSearch(order="shuffled"),
+    GradientSearch(outer=LocalSearch(chains=1), rule="Adam", starts=3),
+    GradientSearch(estimate="differences"),
+    *SAMPLERS,
+]
 CLAIMING = [name for name in STRATEGIES if get(name).beats_random]
 
 

@@ -199,3 +199,15 @@ def test_some_starts_lead_to_the_certified_minimum(
     assert 4 < found < 28  # hard, and yet found
     for _, best, certified in (line.split() for line in output.splitlines()[-5:]):
         assert float(best) == pytest.approx(float(certified), rel=1e-8)
+
+
+def test_wrong_labels_are_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_as_script("cleaning", monkeypatch)
+    lines = capsys.readouterr().out.splitlines()
+    first, *_, last = (
+        [float(x.rstrip("%;,")) for x in line.split() if x[0].isdigit()] for line in lines
+    )
+    assert last[2] > first[2] + 5  # per cent right
+    assert last[3] > 85 > 25 > last[4]  # found, suspected
