@@ -27,7 +27,7 @@ from .log.compare import DECISIVE
 from .log.reader import Reader
 from .log.reports import curves, from_batch, valid
 from .log.rows import Rows
-from .log.schema import REPORTS
+from .log.schema import REPORTS, TRIALS
 from .log.storage import Storage
 from .space import Space
 from .study import Study
@@ -77,7 +77,8 @@ def first_number(
         proposer is None or _agrees(place, own, proposer(first))
     ):
         return first
-    numbers = [batch["number"] for batch in reader.batches(["number"])]
+    tables = (TRIALS, REPORTS)  # a trial of another chapter has another number
+    numbers = [b["number"] for table in tables for b in reader.batches(["number"], table)]
     return max((pc.max(n).as_py() for n in numbers if len(n)), default=-1) + 1
 
 
@@ -127,6 +128,7 @@ def fold(
             proposer.tell_foreign(moved)
     if not proposer.asked and seen.next > proposer.first:
         raise StudyLocked("study: another driver was at it until just now; start again")
+    replay.ask(max((int(part.number.max(initial=-1)) for part in reports()), default=-1))
     past.pending = replay.pending()
     if past.pending:
         waiting = past.pending[0].trials.number

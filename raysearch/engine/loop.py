@@ -350,7 +350,8 @@ class Loop:
         if self.limits.trials is not None:
             room = min(room, self.limits.trials - self.finished - self.pending)
         if self.limits.max_failures is not None and not self.completed:  # not one trial more
-            most = max(self.limits.max_failures, self.slots)
+            slots = self.slots if self._window is None else self._window
+            most = max(self.limits.max_failures, slots)
             room = min(room, most - self.failed - self.pending)
         if self._order is None:  # else keep the window full, however fast the trials are
             free = self._capacity() - self._held

@@ -160,13 +160,18 @@ class StudyLog:
         self._metrics = {**self._metrics, **self._tables[TRIALS].metrics}
 
     def record(self, reports: Sequence[Reports]) -> None:
-        """Add reports, and what trials have saved meanwhile; otherwise as `append`."""
-        saved = [checkpoint for part in reports for checkpoint in part.saved]
-        if saved:
-            with storing(self._storage, "keeping checkpoints"):
-                for checkpoint in saved:
-                    self.checkpoints.save(checkpoint)
+        """Add reports; otherwise as `append`."""
         self._write(REPORTS, to_batches(reports, self._tables[REPORTS].metrics))
+
+    def save(self, saved: Sequence[Checkpoint]) -> None:
+        """Keep what trials have saved; it may be tried again as `append`.
+
+        What they have reported by then is to be recorded before: a trial that goes on from
+        a checkpoint reports nothing of what lies behind it.
+        """
+        with storing(self._storage, "keeping checkpoints"):
+            for checkpoint in saved:
+                self.checkpoints.save(checkpoint)
 
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""
