@@ -97,19 +97,24 @@ def test_this_process_and_the_simulation_agree(strategy):
     assert set(inline.counts) == ({"complete", "stopped"} if strategy == Cutter() else {"complete"})
 
 
+def send_at_once(monkeypatch):
+    """Each step is sent, and each state saved."""
+    monkeypatch.setattr("raysearch.engine.stream._FLUSH", -1)
+    monkeypatch.setattr("raysearch.engine.stream._SAVE", -1)
+
+
 @pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
 def test_a_driver_that_dies_in_the_middle_of_trials_goes_on_as_if_it_had_not(
     tmp_path, strategy, at_once, monkeypatch
 ):
-    if at_once:  # each step is sent, and each state saved
-        monkeypatch.setattr("raysearch.engine.stream._FLUSH", -1)
-        monkeypatch.setattr("raysearch.engine.stream._SAVE", -1)
+    if at_once:
+        send_at_once(monkeypatch)
     options = {"strategy": strategy, "reproducible": True, "concurrency": 4}
     whole = search(**options)
     chance, steps = random.Random(5), len(curves(whole))
     deaths = 0
-    while not finish(tmp_path / "s", options, chance.randint(1, steps // 4)):
+    while not finish(tmp_path / "s", options, chance.randint(1, steps // 4) if deaths else 4):
         deaths += 1
     resumed = rs.Study.load(tmp_path / "s")
     assert deaths > 1
@@ -135,13 +140,35 @@ def finish(place, options, steps):
     return True
 
 
-def test_a_new_chapter_does_not_go_on_from_what_others_have_saved(tmp_path):
-    assert not finish(tmp_path / "s", {"trials": 20}, 6)
-    begun = {number for number, _, _ in curves(rs.Study.load(tmp_path / "s"))}
+def test_what_was_reported_before_any_result_is_known_on_resume(tmp_path, monkeypatch):
+    send_at_once(monkeypatch)
+    options = {"strategy": Cutter(), "trials": 3}
+    assert not finish(tmp_path / "s", options, 4)
+    heard = []
+    monkeypatch.setattr(
+        Cutter,
+        "report",
+        lambda _, state, batch, rung, loss: heard.append(int(rung[0])) or no(state),
+    )
+
+    def no(state):
+        return state, np.array([False])
+
+    study = search(tmp_path / "s", **options)
+    assert study.trial(0).attempts == 2
+    assert heard[:3] == [0, 1, 2]  # two of them from the session that died
+    assert [step for number, step, _ in curves(study) if number == 0] == list(range(1, 10))
+
+
+def test_a_new_chapter_does_not_go_on_from_what_others_have_saved(tmp_path, monkeypatch):
+    send_at_once(monkeypatch)
+    assert not finish(tmp_path / "s", {"trials": 20}, 4)
+    dead = curves(rs.Study.load(tmp_path / "s"))[-1]
+    assert dead[:2] == (3, 2)  # a child, on its way
     study = search(tmp_path / "s", seed=9, trials=20, resume="changed")
-    new = {row["number"] for row in table(study)} - {0}
-    assert not new & (begun - {row["number"] for row in table(study)})
-    for row in table(study):
+    rows = table(study)
+    assert dead[0] not in [row["number"] for row in rows]
+    for row in rows:
         steps = [step for number, step, _ in curves(study) if number == row["number"]]
         assert steps[0] == (1 if row["parent"] is None else row["budget"] / 3 + 1)
 
