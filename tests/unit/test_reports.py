@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import random
@@ -12,7 +13,10 @@ import pytest
 
 import raysearch as rs
 from raysearch import simulate
+from raysearch.errors import StudyStorage
+from raysearch.log import StudyLog
 from raysearch.log.reports import valid
+from raysearch.resume import stored_reports
 from raysearch.simulate import Crashes, LogNormal
 from raysearch.strategies.random import RandomSearch
 from raysearch.testing.reporting import SPACE, Cutter, curves, table, train
@@ -54,6 +58,30 @@ def test_reports_have_steps_and_metrics_and_stay(tmp_path):
     assert rs.Study.load(tmp_path / "s").reports.equals(study.reports)
     in_memory = search(None, RandomSearch(), objective, trials=3)
     assert in_memory.reports.equals(study.reports)
+
+
+def test_the_first_and_the_last_report_of_a_trial_stay_however_fast_they_come(monkeypatch):
+    monkeypatch.setattr("raysearch.engine.loop._REPORTS", 1e-3)
+    study = search(strategy=RandomSearch(), trials=12)
+    assert [step for _, step, _ in curves(study)] == [1, 12] * 12
+
+
+def test_what_is_saved_was_reported_before_and_a_full_disk_doubles_nothing(tmp_path, monkeypatch):
+    save, full = StudyLog.save, [True]
+
+    def checked(log, saved):
+        rows = [(n, s) for part in stored_reports(log.place)
+                for n, s in zip(part.number.tolist(), part.step.tolist(), strict=True)]  # fmt: skip
+        assert {(c.number, c.step) for c in saved} <= set(rows)
+        if full.pop() if full else False:
+            raise StudyStorage(errno.ENOSPC, "no space left")
+        save(log, saved)
+
+    monkeypatch.setattr(StudyLog, "save", checked)
+    monkeypatch.setattr("raysearch.engine.driver._FULL_SECONDS", (0,))
+    study = search(tmp_path / "s", trials=12)
+    assert not full
+    assert curves(study) == curves(search(trials=12))
 
 
 def test_budget_and_parent_of_trials_stay(tmp_path):
