@@ -27,7 +27,7 @@ from .log.compare import DECISIVE
 from .log.reader import Reader
 from .log.reports import curves, from_batch, valid
 from .log.rows import Rows
-from .log.schema import REPORTS
+from .log.schema import REPORTS, TRIALS
 from .log.storage import Storage
 from .space import Space
 from .study import Study
@@ -43,19 +43,13 @@ class Past:
     finished   trials told, each counted once however often it was retried
     completed  how many of them have a valid result
     pending    trials that the strategy knows as asked, to be run first
-    reported   number -> what a trial that was not told had reported, as far as that still
-               holds; also of trials that will be asked anew
+    reported   number -> what such a trial had reported, as far as that still holds
     """
 
     finished: int = 0
     completed: int = 0
     pending: list[Work] = field(default_factory=list)
     reported: dict[int, Reports] = field(default_factory=dict)
-
-    @property
-    def begun(self) -> dict[int, int]:
-        """Number -> how often such a trial was begun, as far as is known."""
-        return {number: int(part.attempt.max()) for number, part in self.reported.items()}
 
 
 def same_chapter(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -83,7 +77,8 @@ def first_number(
         proposer is None or _agrees(place, own, proposer(first))
     ):
         return first
-    numbers = [batch["number"] for batch in reader.batches(["number"])]
+    tables = (TRIALS, REPORTS)  # a trial of another chapter has another number
+    numbers = [b["number"] for table in tables for b in reader.batches(["number"], table)]
     return max((pc.max(n).as_py() for n in numbers if len(n)), default=-1) + 1
 
 
@@ -133,8 +128,10 @@ def fold(
             proposer.tell_foreign(moved)
     if not proposer.asked and seen.next > proposer.first:
         raise StudyLocked("study: another driver was at it until just now; start again")
+    replay.ask(max((int(part.number.max(initial=-1)) for part in reports()), default=-1))
     past.reported = _reported(reports(), seen)
-    past.pending = replay.pending(past.begun)
+    attempts = {number: int(part.attempt.max()) for number, part in past.reported.items()}
+    past.pending = replay.pending(attempts)
     return past
 
 

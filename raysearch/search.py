@@ -179,7 +179,6 @@ def search(
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
             judged=bool(proposer.rungs),
-            begun=past.begun,
         )
         job = Job(
             objective,

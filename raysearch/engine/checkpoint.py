@@ -10,8 +10,8 @@ from __future__ import annotations
 import io
 import json
 import math
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,14 +23,20 @@ from .metrics import Invalid
 _TREE = "tree"
 
 
-def pack(state: Mapping[str, Any]) -> bytes:
+def pack(state: Mapping[str, Any], metrics: Mapping[str, Any] = MappingProxyType({})) -> bytes:
     """The state as bytes; Invalid says what of it cannot be stored.
+
+    metrics  that the trial has reported with it
 
     >>> unpack(pack({"epoch": 3, "weights": [np.zeros(2), np.ones(1)]}))
     {'epoch': 3, 'weights': [array([0., 0.]), array([1.])]}
     """
     arrays: dict[str, Any] = {}
-    tree = json.dumps(_encode(state, arrays, "state"), allow_nan=False)
+    parts = {
+        **_encode(state, arrays, "state"),
+        "reported": _encode(metrics, arrays, "metrics"),
+    }
+    tree = json.dumps(parts, allow_nan=False)
     file = io.BytesIO()
     arrays[_TREE] = np.frombuffer(tree.encode(), dtype=np.uint8)
     np.savez(file, **arrays)
@@ -39,14 +45,28 @@ def pack(state: Mapping[str, Any]) -> bytes:
 
 def unpack(data: bytes) -> dict[str, Any]:
     """The state that `pack` stored; StudyCorrupt if the bytes are not what it wrote."""
+    return _read(data, lambda tree: tree)
+
+
+def reported(data: bytes) -> dict[str, Any]:
+    """The metrics that were reported with the state; raises as `unpack`."""
+    return _read(data, lambda tree: tree.get("reported", {"mapping": []}))
+
+
+def _read(data: bytes, part: Callable[[Any], Any]) -> dict[str, Any]:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        state = _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
-        assert isinstance(state, dict)
-    except (AssertionError, KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise StudyCorrupt(f"checkpoint: expected what a trial has saved, found {error}") from error
-    return state
+            value = _decode(part(json.loads(file[_TREE].tobytes())), file)
+        if not isinstance(value, dict):
+            raise ValueError(f"a {type(value).__name__}")
+    except MemoryError:
+        raise
+    except Exception as error:  # zip files can be broken in many ways
+        raise StudyCorrupt(
+            f"checkpoint: expected what a trial has saved, found damage: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return value
 
 
 def _encode(value: Any, arrays: dict[str, Any], where: str) -> Any:

@@ -57,7 +57,10 @@ class Log(Protocol):
         """Make the trials durable; they are when this returns."""
 
     def record(self, reports: Sequence[Reports]) -> None:
-        """Likewise the reports, and what trials have saved meanwhile."""
+        """Likewise the reports."""
+
+    def save(self, saved: Sequence[Checkpoint]) -> None:
+        """Likewise what trials have saved; what they reported by then is recorded."""
 
     def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""
@@ -179,6 +182,8 @@ class Driver:
         reports, self._reports = self._reports, []
         if reports:
             self._write(partial(self.log.record, reports))
+        if saved := [checkpoint for part in reports for checkpoint in part.saved]:
+            self._write(partial(self.log.save, saved))
         if finished:
             self._write(partial(self.log.append, finished))
         if self.watch(self.loop, finished) and not self.loop.draining:

@@ -20,13 +20,13 @@ when a search is stopped, for as long as results come in.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from ..trial import CRASHED, FAILED, OOM, TIMEOUT, Ints, has_result
+from ..trial import CRASHED, FAILED, OOM, TIMEOUT, has_result
 from .events import (
     Ask,
     Asked,
@@ -44,7 +44,7 @@ from .events import (
     Why,
 )
 from .order import InOrder
-from .records import Done, Finished, Lost, Reported, Results, Task, Trials
+from .records import Done, Finished, Lost, Reported, Results, Task
 from .watchdog import GRACE
 from .work import Queue, Work, lost, results_of, stopped
 
@@ -90,7 +90,6 @@ class Loop:
                  the search has a window
     window       points pending in a reproducible search; None: as the strategy can bear
     judged       whether the strategy judges trials that run, so that each has a task of its own
-    begun        number -> how often trials that are yet to be asked were begun before
     """
 
     def __init__(
@@ -104,7 +103,6 @@ class Loop:
         in_order: bool = False,
         window: int | None = None,
         judged: bool = False,
-        begun: Mapping[int, int] | None = None,
     ) -> None:
         self.limits = limits
         self.finished = finished
@@ -120,7 +118,6 @@ class Loop:
         self.trial_seconds = math.nan  # of one trial, with all that belongs to it
         self._max_pending = max_pending
         self._window = window
-        self._begun_before = dict(begun or {})
         self._most = 1 if judged else _MAX_BATCH
         self._ready = Queue(backlog)
         self._order: InOrder | None = None
@@ -160,7 +157,7 @@ class Loop:
                 self._asking = 0
                 self.pending += len(trials)
                 if len(trials):
-                    self._ready.add(Work.new(trials, now, self._attempts(trials)))
+                    self._ready.add(Work.new(trials, now))
                 if self._order is not None:
                     self._order.expect(trials.number.tolist())
             case Told(max_pending):
@@ -215,13 +212,6 @@ class Loop:
     def _due(self) -> bool:
         """Whether a result waits to be told, and its turn has come."""
         return self._order is not None and self._order.due
-
-    def _attempts(self, trials: Trials) -> Ints | None:
-        """How often trials were begun in earlier sessions that could not tell of them."""
-        if not self._begun_before:
-            return None
-        begun = [self._begun_before.pop(number, 0) for number in trials.number.tolist()]
-        return np.array(begun, dtype=np.int64)
 
     # --- results ------------------------------------------------------------------------
 
@@ -360,7 +350,8 @@ class Loop:
         if self.limits.trials is not None:
             room = min(room, self.limits.trials - self.finished - self.pending)
         if self.limits.max_failures is not None and not self.completed:  # not one trial more
-            most = max(self.limits.max_failures, self.slots)
+            slots = self.slots if self._window is None else self._window
+            most = max(self.limits.max_failures, slots)
             room = min(room, most - self.failed - self.pending)
         if self._order is None:  # else keep the window full, however fast the trials are
             free = self._capacity() - self._held

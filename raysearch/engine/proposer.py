@@ -251,10 +251,7 @@ class Replay:
             if after == RETRIED:
                 proposer.tell_foreign(part)
                 continue
-            if after > proposer.asked:
-                asked = proposer.ask(after - proposer.asked)
-                numbers = enumerate(asked.number.tolist())
-                self._pending |= {number: (asked, i) for i, number in numbers}
+            self.ask(proposer.first + after - 1)
             self._check(part, [self._pending.pop(n, None) for n in part.number.tolist()])
             for n in part.number.tolist() if curves else ():
                 self._note(n, curves)
@@ -263,6 +260,16 @@ class Replay:
     def _note(self, number: int, curves: Curves | None) -> None:
         for rung, loss in (curves or {}).get(number, ()):
             self._proposer.note(number - self._proposer.first, rung, loss)
+
+    def ask(self, top: int) -> None:
+        """Ask for what had been asked since the last result: the trials up to number top.
+
+        It is what it was, because nothing has been told since.
+        """
+        if (missing := top + 1 - self._proposer.first - self._proposer.asked) > 0:
+            asked = self._proposer.ask(missing)
+            numbers = enumerate(asked.number.tolist())
+            self._pending |= {number: (asked, i) for i, number in numbers}
 
     def pending(self, attempts: Mapping[int, int] | None = None) -> list[Work]:
         """What the strategy knows as asked, and the log does not have.

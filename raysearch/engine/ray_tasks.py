@@ -25,6 +25,7 @@ from .evaluate import evaluate
 from .objective import Signature, examine
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
+from .ray_wake import awake
 from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task, Trials
 from .stream import stream
 
@@ -72,7 +73,8 @@ def _stream(box: list[ray.ObjectRef[Any]], task: Task) -> Iterator[Reports | Res
     job, signature = _open(box[0])
     columns = replace(task.trials.columns, parameters=job.space.parameters)
     trials = replace(task.trials, columns=columns)
-    yield from stream(job, signature, replace(task, trials=trials), kill=True)
+    with awake():
+        yield from stream(job, signature, replace(task, trials=trials), kill=True)
 
 
 # --- in the driver ----------------------------------------------------------------------------

@@ -20,7 +20,7 @@ import numpy as np
 from .. import rng
 from ..scalars import real
 from ..trial import COMPLETE, CRASHED, TIMEOUT, Floats
-from .checkpoint import pack
+from .checkpoint import pack, reported
 from .evaluate import Outcomes, arguments_of, overdue, worker
 from .gradients import flattened
 from .metrics import Invalid, Row, clean, columns_of, impossible
@@ -72,7 +72,7 @@ class _Run:
     ) -> None:
         self._job, self._signature, self._task, self._i = job, signature, task, i
         self._seed, self._gather = seed, gather
-        self._start = task.starts.get(i)
+        self._start = task.starts.get(i) if signature.takes_trial else None  # else it cannot know
         self._budget = float(task.trials.budgets[i])
         self.step = self._start.step if self._start else 0.0
         self.row: Row = {}
@@ -87,21 +87,22 @@ class _Run:
             trial = self._task.trials.take(slice(i, i + 1))
             starts = {0: self._start} if self._start else {}
             (arguments,) = arguments_of(self._job, self._signature, trial, [self._seed], starts)
+            if self._start:
+                self.row = reported(self._start.data)  # all that there is, if it was the end
             generator = self._job.objective(*arguments)
-            while True:
+            while not self.step >= self._budget:  # which may be NaN
                 if timeout is not None:
                     watchdog.begin(max(deadline - time.perf_counter_ns(), 1) / 1e9)
                 value = next(generator, _END)
                 watchdog.end()  # what follows is ours, and not to be interrupted
                 if value is _END:
                     break
-                at_end = self._take(value, time.perf_counter_ns() - began)
+                self._take(value, time.perf_counter_ns() - began)
                 if gather.due:
                     yield gather.flush()
-                if at_end:
-                    break
             if not self.row:
                 raise Invalid("expected a generator that yields metrics, found one without yield")
+            self._check(self.row)
             gather.end(i)
         except (KeyboardInterrupt, GeneratorExit):
             raise
@@ -116,8 +117,8 @@ class _Run:
             batch.state[i] = TIMEOUT
             batch.errors.setdefault(i, overdue(timeout or 0.0))
 
-    def _take(self, value: Any, spent: int) -> bool:
-        """Take in what was yielded; True if the budget is reached."""
+    def _take(self, value: Any, spent: int) -> None:
+        """Take in what was yielded."""
         metrics, state = _split(value)
         row = clean(flattened(metrics, self._job.space), self._job.objectives)
         step = _step(row, self.step)
@@ -125,14 +126,21 @@ class _Run:
         rung = bisect_right(rungs, step) - 1
         if rung >= 0 and rungs[rung] <= self.step:
             rung = -1  # it was reached before
-        if rung >= 0 and (why := impossible(columns_of([row]), self._job.objectives)):
-            raise Invalid(f"at step {step:g}, where it is compared with others: {why[0]}")
-        self.step, self.row = step, row
+        if rung >= 0:
+            self._check(row, f"at step {step:g}, where it is compared with others: ")
         at_end = step >= self._budget
-        if state is not None:
-            self._gather.save(self._i, step, state, rung >= 0 or at_end)
-        self._gather.add(self._i, step, rung, spent, row, at_end)
-        return at_end
+        if at_end:
+            self._check(row)
+        self.step, self.row = step, row
+        kept = at_end
+        if state is not None:  # what is saved is reported, too
+            kept |= self._gather.save(self._i, step, state, row, rung >= 0 or at_end)
+        self._gather.add(self._i, step, rung, spent, row, kept)
+
+    def _check(self, row: Row, where: str = "") -> None:
+        """Refuse what is no result, before it is saved as one."""
+        if why := impossible(columns_of([row]), self._job.objectives):
+            raise Invalid(f"{where}{why[0]}")
 
 
 class _Gather:
@@ -145,35 +153,37 @@ class _Gather:
         self._items: list[tuple[int, float, int, int, int, Row]] = []
         self._held: tuple[int, float, int, int, int, Row] | None = None  # left out, if none follows
         self._saved: list[Checkpoint] = []
-        self._state: tuple[float, Mapping[str, Any]] | None = None  # saved, and not sent
+        self._state: tuple[float, Mapping[str, Any], Row] | None = None  # saved, and not sent
         self._at_once = False
         self._kept = self._sent = self._stored = 0  # when
 
     def __bool__(self) -> bool:
         return bool(self._items or self._saved)
 
-    def add(self, i: int, step: float, rung: int, spent: int, row: Row, last: bool) -> None:
-        """A report of trial i."""
+    def add(self, i: int, step: float, rung: int, spent: int, row: Row, keep: bool) -> None:
+        """A report of trial i; it may be left out unless it is to be kept."""
         now = time.perf_counter_ns()
         item = (i, step, rung, now, spent, row)
-        if rung < 0 and not last and now - self._kept < self._pace:
+        if rung < 0 and not keep and now - self._kept < self._pace:
             self._held = item
             return
         self._items.append(item)
         self._held, self._kept = None, now
         self._at_once |= rung >= 0
 
-    def save(self, i: int, step: float, state: Mapping[str, Any], at_rung: bool) -> None:
-        """A state of trial i: kept now if it stands at a rung, or the last one is old."""
+    def save(self, i: int, step: float, state: Mapping[str, Any], row: Row, at_rung: bool) -> bool:
+        """A state of trial i: kept now, and True, if it stands at a rung or the last one is old."""
         now = time.perf_counter_ns()
-        self._state = (step, state)
-        if at_rung or now - self._stored > _SAVE:
+        self._state = (step, state, row)
+        if now_due := at_rung or now - self._stored > _SAVE:
             self._store(i, at_rung)
+        return now_due
 
     def _store(self, i: int, at_rung: bool) -> None:
         if self._state is not None:
             number = int(self._task.trials.number[i])
-            self._saved.append(Checkpoint(number, self._state[0], pack(self._state[1]), at_rung))
+            step, state, row = self._state
+            self._saved.append(Checkpoint(number, step, pack(state, row), at_rung))
             self._state, self._stored = None, time.perf_counter_ns()
 
     def end(self, i: int) -> None:
@@ -183,8 +193,9 @@ class _Gather:
         self._store(i, True)
 
     def forget(self) -> None:
-        """What was held of a trial that is over."""
+        """What was held of a trial that is over; the next one's first report is kept."""
         self._held = self._state = None
+        self._kept = 0
 
     @property
     def due(self) -> bool:

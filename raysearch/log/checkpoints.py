@@ -10,8 +10,6 @@ import re
 from collections.abc import Collection
 from typing import IO, Literal, NamedTuple, get_args
 
-import numpy as np
-
 from ..engine.records import Checkpoint, Trials
 from ..trial import ROOT
 from .storage import Storage
@@ -56,7 +54,7 @@ class Checkpoints:
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one.
 
-        That is the last one of its own that is short of its budget, else its parent's.
+        That is the last one of its own, else its parent's.
         """
         starts: dict[int, Checkpoint] = {}
         if not self._entries and trials.parent is None:
@@ -65,11 +63,8 @@ class Checkpoints:
         for i, (number, parent) in enumerate(pairs):
             if parent != ROOT:
                 self._parents[number] = parent
-            budget = float(trials.budgets[i])
             for source in (number, parent):
-                entries = self._entries.get(source, [])
-                entries = [e for e in entries if np.isnan(budget) or e.step < budget]
-                if entries:
+                if entries := self._entries.get(source):
                     entry = max(entries)
                     data = self._get(_name(source, entry))
                     starts[i] = Checkpoint(source, entry.step, data, entry.rung)

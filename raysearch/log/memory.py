@@ -49,11 +49,14 @@ class MemoryLog:
             self._metrics = part_of(batches[-1].schema, METRICS)
 
     def record(self, reports: Sequence[Reports]) -> None:
-        """Add reports, and what trials have saved meanwhile."""
-        for checkpoint in (saved for part in reports for saved in part.saved):
-            self.checkpoints.save(checkpoint)
+        """Add reports."""
         known = part_of(self._reports[-1].schema, METRICS) if self._reports else {}
         self._reports += to_batches(reports, known)
+
+    def save(self, saved: Sequence[Checkpoint]) -> None:
+        """Keep what trials have saved."""
+        for checkpoint in saved:
+            self.checkpoints.save(checkpoint)
 
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""

@@ -52,7 +52,6 @@ class StudyLog:
         self._rows = Rows(space)
         self._durable = durable
         self._tables: dict[Table, Appending] = {}
-        self._recorded: Sequence[Reports] = ()
         self.checkpoints = StoredCheckpoints(storage)
         self._metrics: dict[str, pa.DataType] = {}
         self._dead: str | None = None  # why nothing may be written any more
@@ -161,18 +160,18 @@ class StudyLog:
         self._metrics = {**self._metrics, **self._tables[TRIALS].metrics}
 
     def record(self, reports: Sequence[Reports]) -> None:
-        """Add reports, then what trials have saved meanwhile; otherwise as `append`.
+        """Add reports; otherwise as `append`."""
+        self._write(REPORTS, to_batches(reports, self._tables[REPORTS].metrics))
 
-        In this order, because nobody would judge what a trial does not report again.
+    def save(self, saved: Sequence[Checkpoint]) -> None:
+        """Keep what trials have saved; it may be tried again as `append`.
+
+        What they have reported by then is to be recorded before: a trial that goes on from
+        a checkpoint reports nothing of what lies behind it.
         """
-        if reports is not self._recorded:  # else they are there, and what was saved is not
-            self._write(REPORTS, to_batches(reports, self._tables[REPORTS].metrics))
-            self._recorded = reports
-        saved = [checkpoint for part in reports for checkpoint in part.saved]
-        if saved:
-            with storing(self._storage, "keeping checkpoints"):
-                for checkpoint in saved:
-                    self.checkpoints.save(checkpoint)
+        with storing(self._storage, "keeping checkpoints"):
+            for checkpoint in saved:
+                self.checkpoints.save(checkpoint)
 
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""

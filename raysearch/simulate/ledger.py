@@ -41,6 +41,10 @@ class Ledger:
         """As of any log."""
         self._log.record(reports)
 
+    def save(self, saved: Sequence[Checkpoint]) -> None:
+        """As of any log."""
+        self._log.save(saved)
+
     def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
         """As of any log."""
         return self._log.starts(trials)

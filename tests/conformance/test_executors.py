@@ -372,6 +372,25 @@ def test_a_generator_is_stopped_between_two_steps(make: Make, tmp_path):
     assert states(event) == [COMPLETE]
 
 
+@pytest.mark.parametrize("on", ["sleep", "lock"])
+def test_who_waits_is_woken_and_its_worker_stays(make_ray: Make, on):
+    def sleeps(config):
+        yield {"loss": 0.0, "pid": float(os.getpid())}
+        time.sleep(60) if on == "sleep" else threading.Event().wait()
+
+    executor = make_ray(sleeps, ray_options={"num_cpus": 2})
+    pids = set()
+    for number in range(2):
+        executor.submit(task(number))
+        (event,) = executor.poll(30.0)
+        pids |= set(event.reports.metrics["pid"].tolist())
+        executor.cancel(number)
+        event = reported(executor, [])[-1]
+        assert isinstance(event, Lost)
+        assert event.how == "cancelled"
+    assert len(pids) == 1
+
+
 def test_who_does_not_listen_is_forced_and_its_worker_replaced(make_ray: Make):
     def deaf(config):
         while True:

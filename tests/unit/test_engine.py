@@ -145,6 +145,9 @@ class Rows(list[Finished]):
     def record(self, reports: Sequence[Reports]) -> None:
         raise AssertionError("nothing reports here")
 
+    def save(self, saved: Sequence[Checkpoint]) -> None:
+        raise AssertionError("nothing is saved here")
+
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         return {}
 

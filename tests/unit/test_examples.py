@@ -14,6 +14,7 @@ import logistic
 import mlp
 import numpy as np
 import optimizers
+import promotion
 import pytest
 
 import raysearch as rs
@@ -211,3 +212,28 @@ def test_wrong_labels_are_found(
     )
     assert last[2] > first[2] + 5  # per cent right
     assert last[3] > 85 > 25 > last[4]  # found, suspected
+
+
+def test_promotion_goes_on_as_one_training_would() -> None:
+    config = {"lr": 0.1, "batch_size": 128, "hidden": 16, "momentum": 0.5}
+    first = rs.Trial(0, config, seed=0)
+    whole = [metrics for metrics, _ in promotion.objective(config, first)]
+    assert len(whole) == promotion.EPOCHS
+    (_, saved) = next(promotion.objective(config, first))
+    parts = promotion.objective(config, rs.Trial(1, config, seed=1, checkpoint=saved))
+    assert [metrics for metrics, _ in parts] == whole[1:]
+
+
+def test_promotion_saves_more_than_half_of_the_epochs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    search, small = rs.search, {"address": "inline", "progress": False}
+
+    def smaller(*args: Any, trials: int, **own: Any) -> Any:
+        return search(*args, **{**own, **small, "trials": min(trials, 16)})
+
+    monkeypatch.setattr(rs, "search", smaller)
+    begun, few, many, ours, theirs = promotion.compare(seed=0)
+    assert many == begun * promotion.EPOCHS
+    assert few < many / 2
+    assert ours > theirs - 0.02

@@ -43,6 +43,10 @@ class Record:
         self._log.record(reports)
         self._hazards.step()
 
+    def save(self, saved: Sequence[Checkpoint]) -> None:
+        self._log.save(saved)
+        self._hazards.step()
+
     def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
         return self._log.starts(trials)
 

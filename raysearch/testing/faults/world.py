@@ -136,7 +136,6 @@ class World:
                 in_order=self.in_order,
                 window=scenario.workers if scenario.reproducible else None,
                 judged=bool(proposer.rungs),
-                begun=past.begun,
             )
             executor = SimulatedExecutor(
                 self._takes,

@@ -1,0 +1,181 @@
+"""Checkpoints: exact as bytes, whole or refused, and no more of them than are needed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from raysearch.engine.checkpoint import pack, reported, unpack
+from raysearch.engine.metrics import Invalid
+from raysearch.engine.records import Checkpoint, Trials
+from raysearch.errors import StudyCorrupt
+from raysearch.log.checkpoints import Checkpoints, StoredCheckpoints
+from raysearch.log.place import open_storage
+from raysearch.space import Float, Space
+
+SPACE = Space({"x": Float(0, 1)})
+DTYPES = ("f2", "f4", "f8", "c8", "i1", "i8", "u4", "?", "M8[ns]", "U3", "S2", ">f8")
+arrays = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0))
+)
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+numbers = st.sampled_from([np.float32(np.nan), np.int8(3), np.bool_(True), np.float64(np.inf)])
+states = st.dictionaries(
+    st.text() | st.integers(),
+    st.recursive(
+        plain | arrays | numbers,
+        lambda part: (
+            st.lists(part, max_size=3)
+            | st.lists(part, max_size=3).map(tuple)
+            | st.dictionaries(st.text() | st.integers(), part, max_size=3)
+        ),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+def same(a, b):
+    """Equal to the bit, and of the same types."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, (np.ndarray, np.generic)):
+        return (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes())
+    return repr(a) == repr(b)
+
+
+@settings(max_examples=60, deadline=None)
+@given(states, st.dictionaries(st.text(), st.floats() | st.booleans() | st.text()))
+def test_a_state_comes_back_as_it_was(state, metrics):
+    data = pack(state, metrics)
+    assert same(unpack(data), state)
+    assert same(reported(data), metrics)
+
+
+def test_tensors_come_back_as_arrays():
+    torch = pytest.importorskip("torch")
+    weights = torch.arange(6, dtype=torch.float32).reshape(2, 3).requires_grad_()
+    back = unpack(pack({"model": {"weights": weights}}))["model"]["weights"]
+    assert same(back, np.arange(6, dtype=np.float32).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("state", "where"),
+    [
+        ({"model": object()}, "state['model']"),
+        ({"list": [1, {2}]}, "state['list'][1]"),
+        ({"names": np.array(["a", None], dtype=object)}, "state['names']"),
+        ({("a", 1): 2}, "state: expected names"),
+        ({"f": {"g": lambda: 0}}, "state['f']['g']"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_by_name(state, where):
+    with pytest.raises(Invalid) as error:
+        pack(state)
+    assert where in str(error.value)
+
+
+def test_damage_is_noticed_or_does_no_harm():
+    state = {"epoch": 7, "weights": np.arange(40.0), "name": "net"}
+    data = pack(state, {"loss": 0.5})
+    noticed = 0
+    for at in range(len(data)):
+        broken = data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :]
+        try:
+            assert same(unpack(broken), state)
+        except StudyCorrupt:
+            noticed += 1
+    assert noticed > len(data) / 2
+    for at in range(0, len(data), 7):
+        with pytest.raises(StudyCorrupt, match="checkpoint: expected what a trial has saved"):
+            unpack(data[:at])
+
+
+# --- which ones are kept --------------------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "disk"])
+def kept(request, tmp_path):
+    return Checkpoints() if request.param == "memory" else stored(tmp_path)
+
+
+def stored(path):
+    (path / "checkpoints").mkdir(exist_ok=True)
+    found = StoredCheckpoints(open_storage(str(path)))
+    found.look()
+    return found
+
+
+def trials(number, parent, budget=9.0):
+    columns = SPACE.decode(np.full((1, 1), 0.5))
+    return Trials(np.array([number]), columns, np.array([budget]), np.array([parent]))
+
+
+def save(kept, number, *steps, rung=False):
+    for step in steps:
+        state = {"step": step, "of": number}
+        kept.save(Checkpoint(number, float(step), pack(state), rung))
+
+
+def start(kept, number, parent=-1):
+    found = kept.starts(trials(number, parent)).get(0)
+    return None if found is None else unpack(found.data)
+
+
+def test_of_every_trial_the_last_one_is_kept(kept):
+    assert start(kept, 3) is None
+    save(kept, 3, 1, 2)
+    save(kept, 4, 5)
+    assert start(kept, 3) == {"step": 2, "of": 3}
+    assert kept.numbers() == [3, 4]
+    assert len(files(kept)) == 2
+
+
+def files(kept):
+    return list(kept._data) if type(kept) is Checkpoints else kept._storage.names("checkpoints")
+
+
+def test_those_at_rungs_are_kept_on_demand(kept):
+    kept.keep = "rungs"
+    save(kept, 3, 1)
+    save(kept, 3, 3, rung=True)
+    save(kept, 3, 4, 5)
+    save(kept, 3, 9, rung=True)
+    assert sorted(files(kept)) == ["checkpoints/3-3.0r.npz", "checkpoints/3-9.0r.npz"]
+    assert start(kept, 3) == {"step": 9, "of": 3}
+
+
+def test_a_parents_goes_once_its_child_has_saved(kept):
+    save(kept, 3, 1, rung=True)
+    assert start(kept, 8, parent=3) == {"step": 1, "of": 3}
+    assert kept.numbers() == [3]
+    save(kept, 8, 2)
+    assert kept.numbers() == [8]
+    assert start(kept, 8, parent=3) == {"step": 2, "of": 8}
+
+
+def test_the_best_trials_alone(kept):
+    for number in range(4):
+        save(kept, number, 1)
+    kept.only([2])
+    assert kept.numbers() == [2]
+    assert unpack(kept.last(2)) == {"step": 1, "of": 2}
+    assert kept.last(1) is None
+
+
+def test_a_later_session_finds_them(tmp_path):
+    save(stored(tmp_path), 3, 0.5, 1e-7, 1e22)  # whatever way the step is written
+    assert start(stored(tmp_path), 3) == {"step": 1e22, "of": 3}
+
+
+def test_saving_once_more_changes_nothing(kept):
+    save(kept, 3, 1, 2, 2)
+    assert start(kept, 3) == {"step": 2, "of": 3}
+    assert len(files(kept)) == 1
