@@ -41,6 +41,7 @@ class OutputError(errors.RaysearchError):
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ExperimentError, 78),
     (errors.UsageError, USAGE),
+    (errors.HypergradientError, USAGE),
     (errors.SearchFailed, NO_VALID_TRIAL),
     (errors.StudyNotFound, USAGE),
     (errors.StudyCorrupt, CORRUPT),

@@ -185,9 +185,14 @@ class StudyLog:
     def _write(self, table: Table, batches: Sequence[pa.RecordBatch]) -> None:
         if self._dead:
             raise StudyStorage(None, f"study {self.place}: {self._dead}")
-        if batches:
+        if not batches:
+            return
+        try:
             self._tables[table].append(batches)
-            self._check_fence()
+        except StudyStorage:
+            self._dead = self._tables[table].dead
+            raise
+        self._check_fence()
 
     def _check_fence(self) -> None:
         """After writing and before acknowledging: has a newer session begun?"""
@@ -211,7 +216,7 @@ class StudyLog:
         try:
             for table in self._tables.values():
                 table.close()
-            if self._dead is None and not any(table.dead for table in self._tables.values()):
+            if self._dead is None:
                 self._dead = "is closed"
                 self._seal()
         finally:

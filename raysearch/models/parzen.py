@@ -106,8 +106,8 @@ class Parzen:
     >>> from raysearch.space import Float
     >>> where = layout(Space({"x": Float(0, 1)}))
     >>> density = Parzen(where, np.array([[0.5]]), np.array([[FLAT]]), np.ones((1, 1)))
-    >>> density.log(features(where, np.array([[0.1], [0.9]]))).round(6).ravel().tolist()
-    [0.0, 0.0]
+    >>> np.exp(density.log(features(where, np.array([[0.1], [0.9]])))).round(6).ravel().tolist()
+    [1.0, 1.0]
     """
 
     def __init__(self, layout: Layout, centre: Floats, spread: Floats, weight: Floats) -> None:

@@ -48,6 +48,7 @@ from .searching import (
 )
 
 _MOST = 250  # points asked for where a space is to be used up
+_SOME = 60  # where it cannot be
 
 #: Spaces that between them have everything a space can have.
 SPACES: dict[str, Space] = {
@@ -202,7 +203,8 @@ def check_foreign_points_are_accepted(strategy: AnyStrategy, space: Space, seed:
 
 def check_nothing_comes_twice(strategy: AnyStrategy, space: Space, seed: int) -> None:
     """No point begins twice; a finite space is used up completely or left finished."""
-    x, finished = ask_until_nothing(strategy, space, seed, _MOST)
+    most = _SOME if math.isinf(space.size) else _MOST
+    x, finished = ask_until_nothing(strategy, space, seed, most)
     distinct = np.unique(identity(space, x), axis=0)
     assert len(distinct) == len(x), f"{len(x) - len(distinct)} of {len(x)} points came twice"
     if space.size < _MOST:

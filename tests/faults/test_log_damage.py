@@ -189,7 +189,7 @@ def test_the_last_file_of_a_closed_study_cannot_go_unnoticed(study):
 
 
 def test_a_sealed_segment_may_not_be_shorter_than_it_was(study, monkeypatch):
-    monkeypatch.setattr("raysearch.log.writer.compact", lambda reader: None)
+    monkeypatch.setattr("raysearch.log.writer.compact", lambda reader, table: None)
     with StudyLog.open(study, SPACE, SPEC) as log:
         log.append([made_up(SPACE, 2, first=12)])
         log.append([made_up(SPACE, 2, first=14)])
@@ -205,7 +205,7 @@ def test_a_sealed_segment_may_not_be_shorter_than_it_was(study, monkeypatch):
 
 
 def test_an_older_segment_may_not_be_shorter_than_it_was(study, monkeypatch):
-    monkeypatch.setattr("raysearch.log.writer.compact", lambda reader: None)
+    monkeypatch.setattr("raysearch.log.writer.compact", lambda reader, table: None)
     with StudyLog.open(study, SPACE, SPEC) as log:
         log.append([made_up(SPACE, 2, first=12)])
     file = files(study)[-2]
