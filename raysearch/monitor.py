@@ -124,7 +124,7 @@ class Monitor:
     def _note(self, finished: Finished) -> None:
         """For conditions, which are told the losses of trials trained in full."""
         loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
-        self._seen.take(np.where(finished.budget < self._full, np.nan, loss))
+        self._seen.take(loss[~(finished.budget < self._full) | np.isnan(loss)])
 
     def _take(self, number: int, value: float, config: Mapping[str, Any]) -> None:
         self._best = Best(number, self._objectives.names[0], value, config)

@@ -86,8 +86,18 @@ class _Base:
         for name in rows[0]:
             values = [real(row.get(name)) for row in rows]
             numbers = [value for value in values if value is not None]
-            if len(numbers) < self.times:
+            if all(isinstance(row.get(name), Mapping) for row in rows):  # a gradient
+                metrics[name] = {
+                    key: value
+                    for key, value in self.together([row[name] for row in rows]).items()
+                    if not key.endswith(".std")
+                }
+            elif not numbers:
                 metrics[name] = rows[0][name]  # a text or the like
+            elif len(numbers) < self.times:  # one that is no number spoils the trial
+                metrics[name] = next(
+                    row.get(name) for row, v in zip(rows, values, strict=True) if v is None
+                )
             elif any(map(math.isnan, numbers)):
                 metrics[name] = math.nan
             else:

@@ -38,6 +38,7 @@ from .resume import failed_trials, first_number, fold, stored_history, stored_re
 from .rng import check_seed
 from .session import View, run_session
 from .space import Parameter, Space
+from .space.names import nearest
 from .stopping import Condition, conditions_of
 from .strategies.base import ANY_NUMBER, AnyStrategy
 from .study import Study
@@ -48,6 +49,15 @@ FAILED = tuple(state for state in STATES if state not in ("complete", "stopped")
 
 
 _REPEATS = 5  # of each trial that `search(confirm=...)` runs again
+_WHERE_AND_HOW = (
+    "address",
+    "concurrency",
+    "data",
+    "progress",
+    "ray_options",
+    "retries",
+    "timeout",
+)
 
 
 def search(
@@ -147,6 +157,11 @@ def search(
     conditions = conditions_of(stop_when)
     check_option("checkpoints", checkpoints, KEEP)
     again = count_of("confirm", confirm)
+    if len(objectives.names) > 1 and (conditions or again):
+        raise UsageError(
+            "stop_when, confirm: these compare trials by one objective, and there are "
+            f"{len(objectives.names)}; leave them out, or take one metric"
+        )
     check_running(
         objective,
         concurrency=concurrency,
@@ -196,13 +211,14 @@ def search(
         view = View(progress, callbacks, name, trials, time_limit, conditions, full)
         log.checkpoints.keep = checkpoints
         found = run_session(loop, proposer, job, log, where, view, past.reported)
-    if again is not None:
+    if again is not None and len(found.ranking):
         run = partial(
             search,
             concurrency=concurrency,
             ray_options=ray_options,
             retries=retries,
             timeout=timeout,
+            max_failures=None,
             progress=progress,
             data=data,
             address=address,
@@ -246,7 +262,11 @@ def confirm(
         raise UsageError(
             f"best, repeats: expected integers >= 1 and >= 2, found {best!r} and {repeats!r}"
         )
-    return rerun(partial(search, **options), objective, found, k, times)
+    for name in options:
+        if name not in _WHERE_AND_HOW:
+            raise UsageError(f"confirm: {name} is no option of it; {nearest(name, _WHERE_AND_HOW)}")
+    run = partial(search, max_failures=None, **options)
+    return rerun(run, objective, found, k, times)
 
 
 def retry(
@@ -295,6 +315,7 @@ def retry(
     backlog = failed_trials(stored, space, states)
     again = sum(map(len, backlog))
     with _open(study, space, spec, True) as log:
+        log.checkpoints.keep = "rungs"  # of what is there nothing is dropped
         loop = Loop(
             limits,
             ANY_NUMBER,

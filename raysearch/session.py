@@ -82,8 +82,8 @@ def run_session(
                 if heard.number is None:
                     raise
                 why = "stopped"
-    if log.checkpoints.keep == "best" and why in ("trials", "exhausted"):
-        log.checkpoints.only(Study(log, job.space).ranking[:1].tolist())
+    if log.checkpoints.keep == "best" and (monitor.met or why in ("trials", "exhausted")):
+        log.checkpoints.only(_winners(Study(log, job.space)))
     log.close()
     return _conclude(Study(log, job.space), why, heard, monitor, _safe(log))
 
@@ -105,6 +105,18 @@ def _conclude(study: Study, why: Why, heard: Heard, monitor: Monitor, safe: str)
             f"ended by {name}, in order: {len(study)} trials, {safe}", study, heard.number
         )
     return study
+
+
+def _winners(study: Study) -> set[int]:
+    """Numbers of the best trial, or of the best compromises, and of all they went on from."""
+    several = len(study.objectives.names) > 1
+    numbers = set((study.pareto["number"].to_numpy() if several else study.ranking[:1]).tolist())
+    parent = dict(zip(*study.columns("number", "parent").to_pydict().values(), strict=True))
+    found: set[int] = set()
+    while numbers:
+        found |= numbers
+        numbers = {parent[n] for n in numbers if parent[n] is not None}
+    return found
 
 
 def _safe(log: StudyLog | MemoryLog) -> str:

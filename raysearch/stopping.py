@@ -109,7 +109,8 @@ class RegretBelow:
 
     with about this confidence, k being sqrt(n). Trials that a strategy has proposed are not
     independent: they crowd where it is good, so that the bound is too narrow if it has
-    settled in one valley, and too wide as long as it explores.
+    settled in one valley, and too wide as long as it explores. Losses that are equal, as rounded
+    ones are, say nothing: there is no bound then.
 
     value       bound on X1 - m, in units of the metric, > 0
     confidence  in (0, 1)
@@ -139,10 +140,11 @@ class RegretBelow:
             return math.inf
         x = seen.lowest
         near, far = x[2] - x[1], x[k - 1] - x[2]
-        if near <= 0 or far <= near:
-            return math.inf if x[1] > x[0] else 0.0
+        if not (x[0] < x[1] < x[2] and near < far < math.inf):  # ties, or no tail to speak of
+            return math.inf
         a = math.log(k) / math.log(far / near)
-        return float((x[1] - x[0]) / (self.confidence ** (-1 / a) - 1))
+        share = math.log(self.confidence) / a  # of log((X1 - m) / (X2 - m))
+        return float((x[1] - x[0]) / math.expm1(min(-share, 700.0)))
 
 
 def conditions_of(stop_when: Any) -> tuple[Condition, ...]:

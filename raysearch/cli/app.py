@@ -134,10 +134,10 @@ def main() -> None:
     try:
         app.main(prog_name="raysearch")
     except SystemExit as end:
-        if "ray" not in sys.modules:
+        if not {"ray", "pyarrow"} & sys.modules.keys():
             raise
-        # Threads of Ray's core, once started, abort one in a hundred interpreters on their
-        # way out, and with them the exit code. All is written; so go at once.
+        # Threads of Ray's core and of Arrow, once started, abort one in a hundred interpreters
+        # on their way out, and with them the exit code. All is written; so go at once.
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()

@@ -164,6 +164,8 @@ class Proposer:
             state, stop = self.strategy.report(judge, batch, np.array([rung]), loss[i : i + 1])
             if pending.judge is None:
                 self.state = state
+            else:
+                pending.judge = state  # which knows of no other trial's reports
             if stop[0]:
                 return i
         return None

@@ -121,8 +121,8 @@ class _Run:
         """Take in what was yielded."""
         metrics, state = _split(value)
         row = clean(flattened(metrics, self._job.space), self._job.objectives)
-        step = _step(row, self.step)
         rungs = self._job.rungs
+        step = _snapped(_step(row, self.step), (*rungs, self._budget))
         rung = bisect_right(rungs, step) - 1
         if rung >= 0 and rungs[rung] <= self.step:
             rung = -1  # it was reached before
@@ -246,6 +246,11 @@ def _step(row: Row, last: float) -> float:
     if step is None or not last < step < math.inf:
         raise Invalid(f"step: expected a number above {last:g}, the last one, found {step}")
     return step
+
+
+def _snapped(step: float, marks: tuple[float, ...]) -> float:
+    """The step, or the mark that it misses by rounding alone, as sums of 0.1 miss 0.3."""
+    return next((mark for mark in marks if math.isclose(step, mark, rel_tol=1e-9)), step)
 
 
 def _reached(budget: Floats, task: Task) -> Floats | None:

@@ -102,6 +102,11 @@ class GradientSearch(Strategy[GradientState]):
     def __post_init__(self) -> None:
         if not isinstance(self.outer, Strategy):
             raise UsageError(f"option outer: expected a strategy, found {self.outer!r}")
+        if self.outer.budgets():
+            raise UsageError(
+                f"option outer: expected a strategy that sets no budgets, found {self.outer!r}; "
+                "take its sampler"
+            )
         check_int(self, "starts")
         check_choice(self, "rule", ["L-BFGS", *RULES])
         check_float(self, "rate", 0, 0.5)

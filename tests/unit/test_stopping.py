@@ -225,3 +225,100 @@ def test_reruns_of_a_vectorized_objective():
     study = search(rs.vectorized(lambda columns: columns["x"] ** 2), confirm=2)
     found = study.confirmed
     assert found["mean"].to_pylist() == pytest.approx(found["searched"].to_pylist(), rel=1e-12)
+
+
+# --- found by use -----------------------------------------------------------------------------
+
+
+def test_steps_that_miss_a_rung_by_rounding_reach_it():
+    def tenths(config, trial):
+        done = 0.0 if trial.checkpoint is None else trial.checkpoint["done"]
+        while True:
+            done += 0.1
+            yield {"loss": config["x"] ** 2, "step": done}, {"done": done}
+
+    study = search(tenths, strategy=rs.ASHA(min_budget=0.1, max_budget=1), trials=60)
+    budgets = rs.ASHA(min_budget=0.1, max_budget=1).budgets()
+    assert set(study.trials["budget"].to_pylist()) == set(budgets)
+
+
+def test_trials_short_of_their_full_budget_are_no_failed_improvements():
+    def trained(config):
+        for _ in range(9):
+            yield config["x"] ** 2
+
+    study = search(
+        trained, strategy=rs.ASHA(max_budget=9), trials=150, stop_when=rs.NoImprovement(5)
+    )
+    full = [b for b in study.trials["budget"].to_pylist() if b == 9.0]
+    assert len(full) >= 6
+
+
+def test_a_reproducible_search_knows_a_trials_own_past():
+    def worse_and_worse(config, trial):
+        for step in range(1, 41):
+            yield 0.5 if trial.number < 10 else (0.1 if step <= 10 else 0.9)
+
+    options = {"strategy": rs.MedianStopping(max_budget=40), "trials": 30}
+    free = search(worse_and_worse, **options)
+    tied = search(worse_and_worse, reproducible=True, concurrency=1, **options)
+    assert tied.counts == free.counts == {"complete": 30}
+
+
+def test_infinite_and_equal_losses_bound_nothing():
+    condition = rs.RegretBelow(1.0)
+    assert condition.bound(seen(*[1.0, 2.0, 3.0, *[math.inf] * 60])) == math.inf
+    assert condition.bound(seen(*[0.5] * 64)) == math.inf
+    assert rs.RegretBelow(1.0, confidence=1e-9).bound(seen(*np.linspace(0, 1, 64) ** 60)) >= 0
+
+
+def test_one_run_without_a_number_spoils_a_repeated_trial():
+    values = iter([0.0, None])
+    study = search(rs.repeated(lambda c, trial: {"loss": next(values)}, 2), trials=1)
+    assert study.trial(0).state == "invalid"
+
+
+def test_gradients_of_repeated_runs_are_averaged():
+    slopes = iter([1.0, 3.0])
+
+    def objective(config, trial):
+        return {"loss": 0.0, "gradient": {"x": next(slopes)}}
+
+    study = search(rs.repeated(objective, 2), trials=1)
+    assert study.trial(0).metrics["gradient.x"] == 2.0
+
+
+@pytest.mark.parametrize("wish", [{"confirm": 2}, {"stop_when": rs.Target(0.1)}])
+def test_several_objectives_have_no_best_to_confirm_or_to_wait_for(wish):
+    with pytest.raises(UsageError, match="compare trials by one objective"):
+        search(lambda c: {"a": 1.0, "b": 2.0}, metric={"a": "min", "b": "max"}, **wish)
+
+
+def test_confirm_takes_only_what_says_where_and_how():
+    with pytest.raises(UsageError, match="trials is no option of it"):
+        rs.confirm(noisy, search(noisy, trials=10), trials=7)
+
+
+def test_the_best_keeps_what_it_went_on_from(tmp_path):
+    def saves_early(config, trial):
+        step = trial.checkpoint["step"] if trial.checkpoint else 0
+        while True:
+            step += 1
+            metrics = {"loss": config["x"] ** 2 / step}
+            yield (metrics, {"step": step}) if step == 1 else metrics
+
+    study = search(
+        saves_early,
+        strategy=rs.ASHA(max_budget=9),
+        trials=60,
+        checkpoints="best",
+        study=tmp_path / "study",
+    )
+    assert study.best.budget == 9.0
+    assert study.checkpoint(study.best.number) == {"step": 1}
+    kept = {int(f.name.split("-")[0]) for f in (tmp_path / "study" / "checkpoints").iterdir()}
+    family, one = set(), study.best
+    while one.parent is not None:
+        family.add(one.number)
+        one = study.trial(one.parent)
+    assert kept <= {*family, one.number}
