@@ -1,4 +1,4 @@
-"""The README's programs run, and print what it shows."""
+"""The README's programs, and another document's, run, and print what is shown."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import pytest
 
 import raysearch as rs
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+TRAINING = (ROOT / "docs" / "multi-fidelity.md").read_text("utf-8")
 #: each program, with what it prints if that is shown right after it
 BLOCKS = re.findall(r"^```python\n(.*?)^```(?:\n+```text\n(.*?)^```)?", README, re.M | re.S)
+BLOCKS += re.findall(r"^```python\n([^`]*)^```\n+```text\n([^`]*)^```", TRAINING, re.M)
 
 
-@pytest.mark.parametrize(("program", "output"), BLOCKS, ids=["search", "ask-and-tell"])
+@pytest.mark.parametrize(("program", "output"), BLOCKS, ids=["search", "ask-and-tell", "confirm"])
 def test_the_readme_runs(
     program: str,
     output: str,
