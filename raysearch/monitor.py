@@ -140,6 +140,7 @@ class Monitor:
             running=running,
             busy=min(len(loop.running), loop.slots),
             slots=loop.slots,
+            reports=loop.reported,
             elapsed=self._last - self._start,
             best=None if self._best is None else replace(self._best, since=self._since),
             history=tuple(self._history),

@@ -40,6 +40,7 @@ class Progress:
     resumed     how many of `done` earlier sessions had told
     trials      how many are to be told in all; None: no such limit
     time_limit  seconds this session may take; None: no such limit
+    reports     what generators have yielded in this session
     best        the best trial, if there is one and one objective
     history     best objective value so far, in the order told; thinned at will
     overhead    share of the slots' time spent on anything but trials, in [0, 1]; None: unknown
@@ -58,6 +59,7 @@ class Progress:
     resumed: int = 0
     trials: int | None = None
     time_limit: float | None = None
+    reports: int = 0
     best: Best | None = None
     history: tuple[float, ...] = field(default=())
     overhead: float | None = None

@@ -29,7 +29,7 @@ from .records import Checkpoint, Job, Reports, Results, Task
 from .surroundings import Surroundings
 from .watchdog import Watchdog
 
-_FLUSH = 50_000_000  # ns between two sendings, unless a rung is reached
+_FLUSH, _LATEST = 50_000_000, 5_000_000_000  # ns between two sendings, unless one is due at once
 _PATIENT = 500.0  # a task with a long pace, one of many, gathers for so many paces
 _SAVE = 10_000_000_000  # ns between two checkpoints that no rung asks for
 
@@ -149,7 +149,7 @@ class _Gather:
     def __init__(self, task: Task, epoch: int) -> None:
         self._task, self._epoch = task, epoch
         self._pace = round(task.pace * 1e9)
-        self._flush = max(_FLUSH, round(_PATIENT * self._pace))
+        self._flush = min(max(_FLUSH, round(_PATIENT * self._pace)), _LATEST)
         self._items: list[tuple[int, float, int, int, int, Row]] = []
         self._held: tuple[int, float, int, int, int, Row] | None = None  # left out, if none follows
         self._saved: list[Checkpoint] = []
@@ -200,7 +200,9 @@ class _Gather:
     @property
     def due(self) -> bool:
         """Whether it is time to send."""
-        return self._at_once or (bool(self) and time.perf_counter_ns() - self._sent > self._flush)
+        if self._at_once or self._saved:
+            return True
+        return bool(self._items) and time.perf_counter_ns() - self._sent > self._flush
 
     def flush(self) -> Reports:
         """All that waits."""
@@ -242,9 +244,10 @@ def _step(row: Row, last: float) -> float:
     """The step that a report is about: its own, if it says so, else one more."""
     if "step" not in row:
         return last + 1
-    step = real(row.pop("step"))
+    given = row.pop("step")
+    step = real(given)
     if step is None or not last < step < math.inf:
-        raise Invalid(f"step: expected a number above {last:g}, the last one, found {step}")
+        raise Invalid(f"step: expected a number above {last:g}, as steps ascend, found {given!r}")
     return step
 
 

@@ -54,7 +54,7 @@ class Checkpoints:
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one.
 
-        That is the last one of its own, else its parent's.
+        That is the last one of its own, else of the nearest ancestor that has one.
         """
         starts: dict[int, Checkpoint] = {}
         if not self._entries and trials.parent is None:
@@ -63,12 +63,13 @@ class Checkpoints:
         for i, (number, parent) in enumerate(pairs):
             if parent != ROOT:
                 self._parents[number] = parent
-            for source in (number, parent):
-                if entries := self._entries.get(source):
-                    entry = max(entries)
-                    data = self._get(_name(source, entry))
-                    starts[i] = Checkpoint(source, entry.step, data, entry.rung)
-                    break
+            source: int | None = number
+            while source is not None and not self._entries.get(source):
+                source = self._parents.get(source)
+            if source is not None:
+                entry = max(self._entries[source])
+                data = self._get(_name(source, entry))
+                starts[i] = Checkpoint(source, entry.step, data, entry.rung)
         return starts
 
     def numbers(self) -> list[int]:

@@ -25,10 +25,11 @@ _WIDTH = 96
 
 
 def headline(p: Progress) -> str:
-    """How far the search is: "37/64 done · 2 running · 1 failed"."""
+    """How far the search is: "37/64 done · 2 running · 1 failed · 812 reports"."""
     total = f"{p.done:,}/{p.trials:,} done" if p.trials is not None else f"{p.done:,} done"
     failed = f" · {p.failed:,} failed" if p.failed else ""
-    return f"{total} · {p.running:,} running{failed}"
+    reports = f" · {plural(p.reports, 'report')}" if p.reports else ""
+    return f"{total} · {p.running:,} running{failed}{reports}"
 
 
 def pace(p: Progress) -> str:

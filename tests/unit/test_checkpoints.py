@@ -179,3 +179,18 @@ def test_saving_once_more_changes_nothing(kept):
     save(kept, 3, 1, 2, 2)
     assert start(kept, 3) == {"step": 2, "of": 3}
     assert len(files(kept)) == 1
+
+
+def test_a_trial_goes_on_from_the_nearest_ancestor_that_has_saved():
+    log = Checkpoints()
+    space = Space({"x": Float(0, 1)})
+
+    def trial(number: int, parent: int) -> Trials:
+        columns = space.decode(np.array([[0.5]]))
+        return Trials(np.array([number]), columns, np.array([9.0]), np.array([parent]))
+
+    log.save(Checkpoint(0, 1.0, b"zero", rung=True))
+    assert log.starts(trial(1, 0))[0].data == b"zero"  # saves nothing itself
+    assert log.starts(trial(2, 1))[0].data == b"zero"
+    log.save(Checkpoint(1, 3.0, b"one", rung=True))
+    assert log.starts(trial(2, 1))[0].data == b"one"

@@ -135,3 +135,8 @@ def test_hostile_names_do_not_reach_the_terminal() -> None:
         live.update(shown)
 
     assert "\x1b" not in stream.getvalue() + "".join(block(shown))
+
+
+def test_reports_are_counted_where_there_are_any() -> None:
+    assert "report" not in sentence(progress())
+    assert "1 failed · 1,234 reports" in sentence(progress(reports=1234))
