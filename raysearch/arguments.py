@@ -18,6 +18,7 @@ from .errors import UsageError
 from .scalars import real, whole
 from .space import space_of as space_of
 from .space.names import nearest
+from .strategies.base import AnyStrategy
 from .study import check_place
 
 #: what `ray.remote` takes of a task, and is left to the user
@@ -107,6 +108,16 @@ def count_of(name: str, count: Any) -> int | None:
 def check_strategy(strategy: Any, objectives: Objectives) -> None:
     """The strategy is one, and takes as many objectives as there are."""
     strategies.check(strategy, len(objectives.names))
+
+
+def check_budgets(objective: Callable[..., Any], strategy: AnyStrategy) -> None:
+    """The objective can do what a strategy with budgets needs of it."""
+    signature, name = examine(objective), type(strategy).__name__
+    if strategy.budgets() and not (signature.reports or signature.takes_trial):
+        raise UsageError(
+            f"strategy: {name} says how far a trial is trained, which the objective "
+            "cannot know; yield metrics, or take trial as second argument and read trial.budget"
+        )
 
 
 def check_study(study: Any, resume: Any = True) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from . import strategies
 from .arguments import (
+    check_budgets,
     check_option,
     check_running,
     check_strategy,
@@ -170,6 +171,7 @@ def search(
         data=data,
         address=address,
     )
+    check_budgets(objective, strategy)
     spec: dict[str, Any] = {
         "space": space.to_json(),
         "strategy": strategies.to_json(strategy),

@@ -281,3 +281,16 @@ def test_who_has_ended_before_its_budget_is_as_good_as_it_was():
     rows = {row["number"]: row for row in table(study)}
     for row in rows.values():
         assert row["metrics.loss"] == row["config.x"] / min(row["budget"], 2)
+
+
+@pytest.mark.parametrize(
+    ("objective", "strategy", "says"),
+    [
+        (lambda c: c["x"], rs.ASHA(), "ASHA says how far .* trial.budget"),
+        (lambda c: c["x"], rs.StoppingASHA(), "StoppingASHA says how far .* yield metrics"),
+        (rs.vectorized(lambda columns: columns["x"]), rs.Hyperband(), "Hyperband says how far"),
+    ],
+)
+def test_a_strategy_with_budgets_needs_an_objective_that_has_them(objective, strategy, says):
+    with pytest.raises(rs.UsageError, match=says):
+        rs.search(objective, {"x": rs.Float(0, 1)}, strategy, trials=3, address="inline")
