@@ -308,6 +308,11 @@ def test_pods_come_when_needed_and_go_when_idle():
         assert limits["nvidia.com/gpu"] == "1"
 
 
+def test_the_image_has_what_ray_up_and_kuberay_call():
+    (line,) = re.findall(r"apt-get install (.*)\\", (CLUSTER / "docker/Dockerfile").read_text())
+    assert {"openssh-client", "rsync", "wget"} <= set(line.split())
+
+
 def test_a_job_brings_the_cluster_that_also_stays():
     cluster, job = clusters().values()
     assert cluster == job
