@@ -44,9 +44,6 @@ PROVIDER = {
 }
 NODE = {
     "local": "",
-    "aws": "InstanceType ImageId SecurityGroupIds SubnetIds SubnetId KeyName IamInstanceProfile "
-    "InstanceMarketOptions BlockDeviceMappings MetadataOptions NetworkInterfaces Placement "
-    "TagSpecifications UserData EbsOptimized CapacityReservationSpecification",
     "gcp": "machineType disks networkInterfaces scheduling metadata labels tags serviceAccounts "
     "guestAccelerators shieldedInstanceConfig minCpuPlatform confidentialInstanceConfig",
     "azure": "azure_arm_parameters tags",
@@ -67,7 +64,10 @@ def ray_up(path: Path) -> Iterator[str]:
     yield from _unknown("provider", config["provider"], PROVIDER[kind].split())
     for name, node in config.get("available_node_types", {}).items():
         where = f"available_node_types.{name}.node_config"
-        yield from _unknown(where, node["node_config"], NODE[kind].split())
+        if kind == "aws":
+            yield from _run_instances(where, node["node_config"])
+        else:
+            yield from _unknown(where, node["node_config"], NODE[kind].split())
         if kind == "azure":
             where += ".azure_arm_parameters"
             found = node["node_config"]["azure_arm_parameters"]
@@ -75,6 +75,21 @@ def ray_up(path: Path) -> Iterator[str]:
     for local in config["file_mounts"].values():
         if not local.startswith("~") and not (ROOT / local).exists():
             yield f"file_mounts: {local} is not there"
+
+
+def _run_instances(where: str, found: dict[str, Any]) -> Iterator[str]:
+    """What Amazon's own library would refuse to send."""
+    from botocore.validate import ParamValidator
+
+    report = ParamValidator().validate({**found, "MinCount": 1, "MaxCount": 1}, _ec2())
+    yield from (f"{where}: {line}" for line in report.generate_report().splitlines())
+
+
+@cache
+def _ec2() -> Any:
+    from botocore.session import get_session
+
+    return get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
 
 
 def _arm_parameters() -> list[str]:

@@ -41,7 +41,14 @@ def mistaken(tmp_path):
     [
         ("aws", "max_workers: 20", "max_worker: 20", "max_worker"),
         ("aws", "region:", "regoin:", "regoin"),
-        ("aws", "InstanceType: m7i", "InstanceTyp: m7i", "InstanceTyp is none of"),
+        (
+            "aws",
+            "InstanceType: m7i",
+            "InstanceTyp: m7i",
+            'Unknown parameter in input: "InstanceTyp"',
+        ),
+        ("aws", "HttpTokens", "HttpToken", "Unknown parameter in MetadataOptions"),
+        ("aws", "VolumeSize: 100", "VolumeSize: big", "Invalid type for parameter"),
         ("aws", "head_node_type: head", "head_node_type: haed", "head_node_type"),
         ("aws", "~/node: cluster/node", "~/node: cluster/nodes", "cluster/nodes is not there"),
         ("aws", "container_name: raysearch", "pull_before_run: true", "container"),
