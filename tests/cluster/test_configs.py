@@ -149,6 +149,15 @@ def test_every_machine_asks_for_a_token(starts):
         assert "RAY_AUTH_TOKEN" not in start.env, start
 
 
+def test_workers_look_for_their_head(starts):
+    for start in starts:
+        found = [o.removeprefix("--address=") for o in start.options if o.startswith("--address=")]
+        if start.head or start.where in clusters():  # the operator says where
+            assert not found, start
+        else:
+            assert re.fullmatch(r"(192\.0\.2\.1|head|HEAD|node1):\d+", *found), start
+
+
 def test_without_a_token_nothing_is_started(machine):
     code, errors = machine.run("cluster/node/start head")
     assert code == 78
