@@ -14,6 +14,8 @@ import yaml
 
 from raysearch.engine import ray_session
 
+pytestmark = pytest.mark.xdist_group("cluster")  # all machines are started once
+
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 FOLDERS = sorted(path.parent for path in CLUSTER.glob("*/README.md"))
@@ -176,6 +178,10 @@ def test_others_cannot_read_the_token(machine):
 @pytest.mark.parametrize("config", RAY_UP.values(), ids=RAY_UP)
 def test_the_token_is_copied_to_every_machine(config):
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+def test_containers_find_the_token_in_a_file():
+    assert COMPOSE["secrets"] == {"token": {"file": "${HOME}/.ray/auth_token"}}
 
 
 @pytest.mark.parametrize(
