@@ -46,6 +46,7 @@ def test_a_job_searches_on_all_its_machines_and_leaves_nothing(machine):
     (workers,) = [step for step in steps if "worker" in step]
     assert {"--nodes=2", "--ntasks=2", "--exclude=node1"} <= set(workers)
     assert ["--nodes=3", "--ntasks=3", "mkdir", "-p", "-m", "700", env["RAY_TMPDIR"]] in steps
+    assert (machine.home / ".ray").stat().st_mode & 0o777 == 0o700
     assert not [args for args, _ in machine.called("scontrol") if args[0] == "requeue"]
 
 
