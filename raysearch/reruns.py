@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import stdtrit
 
-from .engine.objective import examine, ready
+from .engine.objective import examine, ready, together
 from .finished import FinishedTrial
 from .log import MemoryLog
 from .rng import derived
@@ -110,7 +110,7 @@ class _Vectorized(_Own):
     space: Space
 
     def __call__(self, config: Mapping[str, Any], trial: Trial) -> Any:
-        found = self.objective(self.space.columns([self.configs[config["candidate"]]]))
+        found = self.objective(together(self.space.columns([self.configs[config["candidate"]]])))
         if not isinstance(found, Mapping):
             return np.asarray(found).item()
         return {name: np.asarray(values).item() for name, values in found.items()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..errors import ObjectiveError
+from ..space import Array, Columns
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,7 +42,8 @@ def vectorized(function: F) -> F:
     """Mark an objective or constraint that works on many configurations at once.
 
     It, or an instance of it if it is a class, gets columns (parameter name -> array of length
-    k) and returns an array of length k, or a mapping from metric names to such arrays.
+    k) and returns an array of length k, or a mapping from metric names to such arrays. If
+    the space is a single `Array`, an objective gets no mapping, but that array (k, *shape).
 
     >>> @vectorized
     ... def sphere(columns):
@@ -49,6 +51,13 @@ def vectorized(function: F) -> F:
     """
     function.__vectorized__ = True  # type: ignore[attr-defined]
     return function
+
+
+def together(columns: Columns) -> Any:
+    """What a vectorized objective gets of these configurations."""
+    names = list(columns.parameters)
+    single = len(names) == 1 and isinstance(columns.parameters[names[0]], Array)
+    return columns[names[0]] if single else columns
 
 
 def examine(objective: Callable[..., Any]) -> Signature:

@@ -49,7 +49,7 @@ class Coordinates:
 def coordinates(space: Space) -> Coordinates:
     """The coordinates of this space, by kind."""
     metric, discrete, unordered, sizes = [], [], [], []
-    for i, parameter in enumerate(space.parameters.values()):
+    for i, parameter in enumerate(space.axes):
         if isinstance(parameter, Choice) and not parameter.ordered:
             if parameter.size > 1:
                 unordered.append(i)
@@ -62,7 +62,7 @@ def coordinates(space: Space) -> Coordinates:
         np.array(discrete, dtype=bool),
         np.array(unordered, dtype=np.int64),
         np.array(sizes, dtype=np.int64),
-        plain=all(math.isinf(p.size) and not p.conditions for p in space.parameters.values()),
+        plain=all(math.isinf(p.size) and not p.conditions for p in space.axes),
     )
 
 
@@ -83,10 +83,9 @@ def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
     kinds = coordinates(space)
     can = np.ones(x.shape, dtype=bool)
     if not kinds.plain:
-        active, names = space.decode(x).active, list(space.parameters)
+        free = kinds.metric[~kinds.discrete]
         can[:] = False
-        for i in kinds.metric[~kinds.discrete]:
-            can[:, i] = active.get(names[i], True)
+        can[:, free] = space.active(space.decode(x))[:, free]
     lacking = can.any(axis=1) & ~(can & crossed).any(axis=1)
     crossed = crossed.copy()
     crossed[lacking, np.where(can, keys, -1.0).argmax(axis=1)[lacking]] = True
@@ -134,10 +133,9 @@ def thresholds(space: Space, m: Floats) -> tuple[Floats, Floats]:
     are its only neighbour's.
     """
     kinds = coordinates(space)
-    parameters = list(space.parameters.values())
     ends = []
     for i, at in zip(kinds.metric[kinds.discrete], m[kinds.discrete], strict=True):
-        parameter, last = parameters[i], int(parameters[i].size) - 1
+        parameter, last = space.axes[i], int(space.axes[i].size) - 1
         k = int(parameter.index(parameter.decode(np.clip(np.array([at]), 0, 1)))[0])
         edges = np.array([max(k - 1, 0), min(k, last - 1)])
         below, above = (parameter.encode(parameter.nth(edges + j)) for j in (0, 1))
