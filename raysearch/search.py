@@ -91,7 +91,8 @@ def search(
 
     objective     function of (config) or (config, trial) that returns a number or a
                   mapping of metrics; or, marked ``@vectorized``, of columns; or a generator
-                  that yields metrics as it trains, or pairs of metrics and a state
+                  that yields metrics as it trains, or pairs of metrics and a state; or a
+                  class of such: each worker makes an instance, which lives with the search
     space         what is searched
     strategy      how; QuasiRandom() if left out
     trials        finished trials in the study, failed ones included; None: no limit
