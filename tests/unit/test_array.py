@@ -15,6 +15,7 @@ from raysearch.cli.export import FORMATS
 from raysearch.errors import SpaceError, StudyMismatch, UsageError
 from raysearch.log import Rows
 from raysearch.space import Array, Choice, Float, Int, Space, parameter_from_json
+from raysearch.strategies.coordinates import folded, images, straight
 from raysearch.testing.spaces import array_parameters, points, spaces
 from raysearch.testing.told import made_up
 
@@ -207,3 +208,28 @@ def test_a_gradient_of_an_array_is_refused():
     (trial,) = loop.ask(1)
     with pytest.raises(UsageError, match="expected a Float without step, found Array"):
         loop.tell(trial, 1.0, gradient={"w": 1.0})
+
+
+# --- without bounds ---------------------------------------------------------------------------
+
+
+def test_samples_of_numbers_without_bounds_lie_on_a_straight_line():
+    space = Space({"a": Float(0, 1), "w": Array(3)})
+    lines = straight(space)
+    assert lines.tolist() == [False, True, True, True]
+    y = np.array([[1.2, -1.0, 0.5, 2.0]])
+    x = folded(y, lines)
+    (values,) = space.decode(x)["w"]
+    assert_allclose(values, np.sqrt(2 * np.pi) * (y[0, 1:] - 0.5), rtol=1e-9)
+    assert_allclose(images(x, y[0], lines), y, rtol=1e-9)
+    assert np.isfinite(images(np.array([[0.0, 0.0, 1.0, 1.0]]), y[0], lines)).all()
+
+
+@pytest.mark.parametrize("strategy", [rs.EvolutionStrategy(), rs.CMAES()])
+def test_evolution_finds_weights_far_out(strategy):
+    target = np.array([3.0, -2.5, 0.1, 4.0])
+    loop = rs.AskTell({"w": Array(4)}, strategy, seed=1)
+    for _ in range(600):
+        (trial,) = loop.ask(1)
+        loop.tell(trial, float(((trial.config["w"] - target) ** 2).sum()))
+    assert loop.best.value < 1e-3
