@@ -197,6 +197,7 @@ def search(
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
             judged=bool(proposer.rungs),
+            width=space.dim,
         )
         job = Job(
             objective,
@@ -325,6 +326,7 @@ def retry(
             finished=len(stored) - again,
             completed=stored.counts.get("complete", 0),
             backlog=backlog,
+            width=space.dim,
         )
         job = Job(objective, space, objectives, spec["seed"], limits.timeout, data or {})
         where = Where(address, ray_options, concurrency)

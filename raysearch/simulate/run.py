@@ -136,6 +136,7 @@ def run(
         in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
         window=workers if reproducible else None,
         judged=bool(proposer.rungs),
+        width=space.dim,
     )
     spec: dict[str, Any] = {
         "space": space.to_json(),

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import raysearch as rs
 from raysearch.cli.export import FORMATS
-from raysearch.errors import SpaceError, StudyMismatch, UsageError
+from raysearch.errors import SpaceError, StudyMismatch, StudyStorage, UsageError
 from raysearch.log import Rows
 from raysearch.space import Array, Choice, Float, Int, Space, parameter_from_json
 from raysearch.strategies.coordinates import folded, images, straight
@@ -191,6 +191,19 @@ def test_a_study_gives_back_arrays(tmp_path):
         assert str(row["config.weights"][0]) in sink.getvalue().to_pybytes().decode()
 
 
+def test_rows_that_no_reader_would_take_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("raysearch.log.appending.MOST", 10_000)
+    with pytest.raises(StudyStorage, match="of rows at once are more than a study takes"):
+        rs.search(
+            lambda config: 1.0,
+            {"w": Array(2_000)},
+            trials=3,
+            study=tmp_path / "study",
+            address="inline",
+            progress=False,
+        )
+
+
 def test_a_vectorized_objective_of_one_array_gets_it():
     @rs.vectorized
     class Squares:
@@ -206,7 +219,7 @@ def test_a_vectorized_objective_of_one_array_gets_it():
 def test_a_gradient_of_an_array_is_refused():
     loop = rs.AskTell(Space({"w": Array(2)}), rs.GradientSearch(), seed=0)
     (trial,) = loop.ask(1)
-    with pytest.raises(UsageError, match="expected a Float without step, found Array"):
+    with pytest.raises(UsageError, match="expected a continuous parameter, a Float, found Array"):
         loop.tell(trial, 1.0, gradient={"w": 1.0})
 
 
