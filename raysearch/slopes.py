@@ -41,7 +41,8 @@ def unit_gradient(
                 )
             if not isinstance(parameter, Float) or not math.isinf(parameter.size):
                 raise UsageError(
-                    f"gradient[{name!r}]: expected a continuous parameter, a Float, found {parameter!r}"
+                    f"gradient[{name!r}]: expected a continuous parameter, a Float, found "
+                    f"{parameter!r}"
                 )
             if name in columns.active and not columns.active[name][i]:
                 raise UsageError(f"gradient[{name!r}]: the parameter is not active here")

@@ -74,8 +74,8 @@ class Appending:
         if batch.nbytes > MOST:
             raise StudyStorage(
                 None,
-                f"study {self._storage.place}: {batch.nbytes / 1e9:.1f} GB of rows at once are more "
-                "than a study takes; run fewer trials at once, or smaller Arrays",
+                f"study {self._storage.place}: {batch.nbytes / 1e9:.1f} GB of rows at once are "
+                "more than a study takes; run fewer trials at once, or smaller Arrays",
             )
         with storing(self._storage, "recording trials"):
             segment = self._segment_for(batch.schema)
