@@ -121,14 +121,16 @@ def folded(y: Floats, straight: Mask | None = None) -> Floats:
     >>> folded(np.array([-0.05, 0.5, 1.05, 1.1])).round(6).tolist()
     [0.0, 0.5, 1.0, 0.9875]
     """
+    if straight is not None and straight.any():
+        x = np.empty_like(y)
+        x[:, straight] = ndtr(_LENGTH * (y[:, straight] - 0.5))
+        x[:, ~straight] = folded(y[:, ~straight])
+        return x
     e, span = _EDGE, 1 + 2 * _EDGE
     t = span * reflect((y + e) / span) - e
     low, high = (t + e) ** 2 / (4 * e), 1 - (1 + e - t) ** 2 / (4 * e)
     curved = np.where(t < e, low, np.where(t > 1 - e, high, t))
-    x = np.where((y >= e) & (y <= 1 - e), y, curved)
-    if straight is not None and straight.any():
-        x[:, straight] = ndtr(_LENGTH * (y[:, straight] - 0.5))
-    return x
+    return np.where((y >= e) & (y <= 1 - e), y, curved)
 
 
 def images(x: Floats, at: Floats, straight: Mask | None = None) -> Floats:
@@ -139,17 +141,18 @@ def images(x: Floats, at: Floats, straight: Mask | None = None) -> Floats:
     >>> images(np.array([[0.1], [0.8], [0.0]]), np.array([-0.2])).round(6).ravel().tolist()
     [-0.2, -0.9, -0.05]
     """
+    if straight is not None and straight.any():
+        y = np.empty_like(x)
+        y[:, straight] = ndtri(np.clip(x[:, straight], _INSIDE, 1 - _INSIDE)) / _LENGTH + 0.5
+        y[:, ~straight] = images(x[:, ~straight], at[~straight])
+        return y
     e, span = _EDGE, 1 + 2 * _EDGE
     low, high = 2 * np.sqrt(e * x) - e, 1 + e - 2 * np.sqrt(e * (1 - x))
     t = (np.where(x < e, low, np.where(x > 1 - e, high, x)) + e) / span
     to = (at + e) / span
     same = t + 2 * np.rint((to - t) / 2)
     mirrored = 2 * np.rint((to + t) / 2) - t
-    y = span * np.where(np.abs(same - to) <= np.abs(mirrored - to), same, mirrored) - e
-    if straight is not None and straight.any():
-        inside = np.clip(x[:, straight], _INSIDE, 1 - _INSIDE)
-        y[:, straight] = ndtri(inside) / _LENGTH + 0.5
-    return y
+    return span * np.where(np.abs(same - to) <= np.abs(mirrored - to), same, mirrored) - e
 
 
 def thresholds(space: Space, m: Floats) -> tuple[Floats, Floats]:
