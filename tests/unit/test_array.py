@@ -143,6 +143,11 @@ def test_a_grid_has_levels_for_each_number():
     }
 
 
+def test_a_grid_of_very_many_numbers_is_refused():
+    with pytest.raises(UsageError, match=r"at most 10000 numbers .* found 10001; use"):
+        rs.GridSearch().init(Space({"w": Array(10_001)}), 0)
+
+
 def test_a_million_numbers_are_one_parameter():
     space = Space({"w": Array(1_000_000)})
     strategy = rs.RandomSearch()
