@@ -139,6 +139,7 @@ class RayTasks:
         if self._events:
             events, self._events = self._events, []
             return events
+        self._send()  # there may be machines again
         if not self._tasks:
             time.sleep(timeout)
             return []

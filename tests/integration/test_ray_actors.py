@@ -24,14 +24,14 @@ def executor_for(objective, ray_options=None, **options):
     return in_actors(job, ray_options)
 
 
-def run(executor, n, first=0):
-    """Tasks of one trial each; their events, by the trial's number."""
+def run(executor, n, first=0, waiting=0):
+    """Tasks of one trial each; their events, and those of others, by the trial's number."""
     columns = SPACE.decode(np.full((1, 1), 0.5))
     for i in range(first, first + n):
         executor.submit(Task(i, Trials(np.array([i]), columns)))
     events = {}
     end = time.monotonic() + 60
-    while len(events) < n and time.monotonic() < end:
+    while len(events) < n + waiting and time.monotonic() < end:
         events |= {event.task: event for event in executor.poll(1.0)}
     return events
 
@@ -82,6 +82,16 @@ def test_an_instance_is_made_once_and_ends_with_the_search():
 def test_as_many_actors_as_may_run_at_once():
     executor = executor_for(Opens, {"num_cpus": 2, "name": "trains"}, data={"start": 0.0})
     assert len(of(run(executor, 6), "pid")) == 1
+    executor.close()
+
+
+def test_a_task_that_waits_for_a_machine_begins_when_there_is_one(monkeypatch):
+    executor = executor_for(Opens, data={"start": 0.0})
+    with monkeypatch.context() as nowhere:
+        nowhere.setattr(executor, "slots", lambda: 0)
+        executor.submit(Task(0, Trials(np.array([0]), SPACE.decode(np.full((1, 1), 0.5)))))
+        assert list(executor.poll(0.01)) == []
+    assert run(executor, 0, waiting=1).keys() == {0}
     executor.close()
 
 
