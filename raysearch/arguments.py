@@ -43,8 +43,11 @@ RAY_OPTIONS = (
 _LONGEST = 1e9  # seconds; timers of the system overflow not far beyond
 
 
-def objectives_of(metric: Any, mode: Any) -> Objectives:
-    """What is optimised; `mode` is for one metric, and "min" where a mapping says it for each."""
+def objectives_of(metric: Any, mode: Any, require: Any = None) -> Objectives:
+    """What is optimised; `mode` is for one metric, and "min" where a mapping says it for each.
+
+    require  metric -> bound, as a text; None: no bounds
+    """
     modes: Any = {metric: mode} if isinstance(metric, str) else metric
     if not isinstance(modes, Mapping) or not modes:
         raise UsageError(
@@ -61,7 +64,7 @@ def objectives_of(metric: Any, mode: Any) -> Objectives:
         if direction not in ("min", "max"):
             where = "mode" if isinstance(metric, str) else f"metric[{name!r}]"
             raise UsageError(f"{where}: expected 'min' or 'max', found {direction!r}")
-    return Objectives.from_json(modes)
+    return Objectives.from_json(modes, {} if require is None else require)
 
 
 def limits_of(

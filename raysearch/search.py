@@ -23,6 +23,7 @@ from .arguments import (
     objectives_of,
     space_of,
 )
+from .engine.bounds import to_json
 from .engine.driver import steady_clock
 from .engine.executors import Where
 from .engine.loop import Loop
@@ -70,6 +71,7 @@ def search(
     time_limit: float | None = None,
     metric: str | Mapping[str, str] = "loss",
     mode: str = "min",
+    require: Mapping[str, str] | None = None,
     seed: int = 0,
     study: str | Path | None = None,
     resume: bool | Literal["changed"] = True,
@@ -99,10 +101,12 @@ def search(
     metric        name of the metric to optimise; or, for several objectives, a mapping
                   from names to "min" or "max"
     mode          "min" or "max", of the one metric
+    require       bounds on metrics, such as {"gb": "<= 8", "accuracy": ">= 0.9"}: only trials
+                  that meet them all can be the best. Every trial has to return these metrics
     seed          of everything random, in [0, 2**64)
     study         folder or URI where results are stored; None: in memory
     resume        True: go on with a study that is there; False: there must be none;
-                  "changed": go on although space, strategy, metric or seed differ
+                  "changed": go on although space, strategy, metric, bounds or seed differ
     concurrency   trials at once, at most; None: as many as the cluster can run
     ray_options   for each task, such as {"num_cpus": 1, "num_gpus": 0.25}
     retries       how often a trial is tried again whose worker died
@@ -141,7 +145,7 @@ def search(
     begin = steady_clock()
     space = space_of(space)
     strategy = strategies.get("quasi-random")() if strategy is None else strategy
-    objectives = objectives_of(metric, mode)
+    objectives = objectives_of(metric, mode, require)
     check_strategy(strategy, objectives)
     limits = limits_of(
         begin,
@@ -176,6 +180,7 @@ def search(
         "space": space.to_json(),
         "strategy": strategies.to_json(strategy),
         "metric": objectives.to_json(),
+        **({"require": to_json(objectives.bounds)} if objectives.bounds else {}),
         "seed": seed,
         **({"reproducible": concurrency} if reproducible else {}),
     }

@@ -7,7 +7,7 @@ minimised); `Trial` is what a user's objective or ask/tell loop sees of one poin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -71,6 +71,14 @@ class Outcome:
     curve: Floats | None = None
     constraint: Floats | None = None
     gradient: Floats | None = None
+
+    def unconstrained(self) -> Outcome:
+        """For whoever knows no constraints: what breaks one, or may, is infinitely bad."""
+        if self.constraint is None:
+            return self
+        met = (self.constraint <= 0).all(axis=1, keepdims=True)
+        loss = np.where(met | np.isnan(self.loss), self.loss, np.inf)
+        return replace(self, loss=loss, constraint=None)
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,12 @@ class Proposer:
         gradient = gradient_of(finished.metrics, finished.columns, self.space)
         if gradient is not None and self.objectives.maximize[0]:
             gradient = -gradient
-        outcome = Outcome(loss, budget, curve, gradient=gradient)
+        constraint = None
+        if self.objectives.bounds:
+            constraint = self.objectives.constraint(len(finished), finished.metrics)
+        outcome = Outcome(loss, budget, curve, constraint, gradient)
+        if not self.strategy.constrained:
+            outcome = outcome.unconstrained()
         self.state = self.strategy.tell(self.state, batch, outcome)
 
 

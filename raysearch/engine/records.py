@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..space import Columns, Space
 from ..trial import ROOT, Floats, Ints, has_result
+from .bounds import Bound, bounds_of, constraints
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
@@ -28,15 +29,31 @@ class Objectives:
 
     names     of the metrics that are objectives, in order
     maximize  for each, whether it is to be maximised
+    bounds    that results have to meet
     """
 
     names: tuple[str, ...]
     maximize: tuple[bool, ...]
+    bounds: tuple[Bound, ...] = ()
 
     @classmethod
-    def from_json(cls, modes: Mapping[str, str]) -> Objectives:
-        """Inverse to `to_json`."""
-        return cls(tuple(modes), tuple(mode == "max" for mode in modes.values()))
+    def from_json(cls, modes: Mapping[str, str], require: Mapping[str, str]) -> Objectives:
+        """Of a name's mode, "min" or "max", as `to_json` gives it; and of bounds as texts."""
+        maximize = tuple(mode == "max" for mode in modes.values())
+        return cls(tuple(modes), maximize, bounds_of(require))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Metrics that every result must have."""
+        return tuple(dict.fromkeys([*self.names, *(bound.name for bound in self.bounds)]))
+
+    def constraint(self, k: int, metrics: Metrics) -> Floats:
+        """(k, c) what the trials break of the bounds: at most 0 if met; NaN: unknown."""
+        return constraints(self.bounds, metrics, k)
+
+    def met(self, k: int, metrics: Metrics) -> NDArray[np.bool_]:
+        """(k,) which trials meet all bounds."""
+        return np.asarray((self.constraint(k, metrics) <= 0).all(axis=1))
 
     def to_json(self) -> dict[str, str]:
         """For each name, "min" or "max"."""

@@ -61,6 +61,8 @@ class Strategy(ABC, Generic[S]):
 
     #: whether losses with more than one column are understood
     multi_objective: ClassVar[bool] = False
+    #: whether `Outcome.constraint` is understood; if not, what breaks one comes as infinitely bad
+    constrained: ClassVar[bool] = False
     #: whether it promises to beat random search on smooth functions of some parameters
     beats_random: ClassVar[bool] = False
 

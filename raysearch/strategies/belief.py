@@ -35,10 +35,11 @@ _MARGIN = 0.1  # by which the volume's corner lies beyond the worst loss
 def targets(loss: Floats, constraint: Floats) -> list[Floats]:
     """What models are given: each loss, and each constraint, (n,); NaN: unknown.
 
-    Constraints keep their sign, and are limited to a few times their median size.
+    Constraints keep their sign, and are limited to a few times their median size; those of
+    which nothing is known yet are left out.
     """
     columns = [normalised(column) for column in loss.T]
-    for values in constraint.T:
+    for values in constraint.T[~np.isnan(constraint).all(axis=0)]:
         size = np.abs(values[np.isfinite(values)])
         unit = float(np.median(size)) if len(size) else 1.0
         columns.append(np.clip(values / (unit or 1.0), -_STEEPEST, _STEEPEST))

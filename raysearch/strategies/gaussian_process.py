@@ -40,7 +40,7 @@ from .moves import neighbours
 from .options import check_int
 from .proposals import explore
 from .quasi_random import QuasiRandom
-from .surrogate import Surrogate, first_fresh, sequence
+from .surrogate import Surrogate, first_fresh, sequence, stacked
 
 _BLOCK = 256  # candidates of the quasi-random sequence, for every point
 _BESTS, _NEAR = 8, 16  # points whose neighbours are candidates, and how many of each
@@ -87,6 +87,7 @@ class GaussianProcess(Strategy[GaussianState]):
 
     beats_random: ClassVar[bool] = True
     multi_objective: ClassVar[bool] = True
+    constrained: ClassVar[bool] = True
 
     initial: int = 8
 
@@ -144,8 +145,8 @@ class GaussianProcess(Strategy[GaussianState]):
         return replace(
             state,
             x=np.concatenate([state.x, batch.x]),
-            loss=_stacked(state.loss, outcome.loss),
-            constraint=_stacked(state.constraint, constraint),
+            loss=stacked(state.loss, outcome.loss),
+            constraint=stacked(state.constraint, constraint),
             waiting=state.waiting[~there],
             numbers=state.numbers[~there],
             known=state.known.tell(state.space, batch),
@@ -195,10 +196,3 @@ def _most_promising(state: GaussianState, belief: Belief) -> tuple[Floats, Known
         x, _ = climb(space, belief.promise, belief.slopes, x, promise, starts, rng)
     taken = np.concatenate([state.x, state.waiting])
     return first_fresh(space, state.known, x, taken, rng)
-
-
-def _stacked(old: Floats, new: Floats) -> Floats:
-    """Rows one after the other; NaN in columns that some of them do not have."""
-    c = max(old.shape[1], new.shape[1])
-    wide = [np.pad(a, ((0, 0), (0, c - a.shape[1])), constant_values=np.nan) for a in (old, new)]
-    return np.concatenate(wide)

@@ -42,11 +42,40 @@ def test_constraints_are_kept_near_the_best() -> None:
     assert state.loss[met].min() == pytest.approx(2 * math.sqrt(1 / 8), abs=0.01)
 
 
-def test_a_constraint_that_nothing_meets_is_sought_first() -> None:
+def test_a_region_keeps_to_its_constraint() -> None:
+    def outcome(x):
+        constraint = 1 / 8 - x[:, :1] * x[:, 1:]
+        return Outcome(x.sum(axis=1, keepdims=True), constraint=constraint)
+
+    state = searched(TrustRegion(), SQUARE, 60, outcome)
+    met = state.constraint[:, 0] <= 0
+    assert state.loss[met].min() == pytest.approx(2 * math.sqrt(1 / 8), abs=0.01)
+
+
+def test_a_region_goes_where_less_is_violated() -> None:
+    space = Space({f"x{i}": Float(0, 1) for i in range(6)})
+
+    def outcome(x):
+        return Outcome(x[:, :1], constraint=np.linalg.norm(x - 0.77, axis=1, keepdims=True) - 0.2)
+
+    state = searched(TrustRegion(), space, 30, outcome)
+    assert (state.constraint <= 0).any()
+    assert not (state.constraint[:15] <= 0).any()
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+def test_a_constraint_of_which_nothing_is_known_is_borne(strategy) -> None:
+    searched(
+        strategy, SQUARE, 8, lambda x: Outcome(x[:, :1], constraint=np.full((len(x), 1), np.nan))
+    )
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+def test_a_constraint_that_nothing_meets_is_sought_first(strategy) -> None:
     def outcome(x):
         return Outcome(x[:, :1], constraint=np.linalg.norm(x - 0.77, axis=1, keepdims=True) - 0.02)
 
-    state = searched(GaussianProcess(), SQUARE, 30, outcome)
+    state = searched(strategy, SQUARE, 30, outcome)
     assert (state.constraint <= 0).any()
 
 
