@@ -13,7 +13,7 @@ from typing import Any
 from . import strategies
 from .engine.loop import Limits
 from .engine.objective import examine
-from .engine.records import Objectives
+from .engine.objectives import SECONDS, Objectives
 from .errors import UsageError
 from .scalars import real, whole
 from .space import space_of as space_of
@@ -120,6 +120,15 @@ def check_budgets(objective: Callable[..., Any], strategy: AnyStrategy) -> None:
         raise UsageError(
             f"strategy: {name} says how far a trial is trained, which the objective "
             "cannot know; yield metrics, or take trial as second argument and read trial.budget"
+        )
+
+
+def check_costs(strategy: AnyStrategy, reproducible: bool) -> None:
+    """What the strategy makes of costs is reproducible, if it is to be."""
+    if reproducible and strategy.costs() == SECONDS:
+        raise UsageError(
+            f"reproducible: {strategy!r} looks at how long trials run, which no two runs have in "
+            "common; let a metric tell the cost"
         )
 
 

@@ -159,6 +159,7 @@ class AskTell:
         value: float | Sequence[float | None] | None,
         *,
         constraint: float | Sequence[float] | None = None,
+        cost: float | None = None,
         gradient: Mapping[str, float] | None = None,
     ) -> None:
         """Say what came out of a trial, once, in any order.
@@ -168,6 +169,7 @@ class AskTell:
         constraint  a number, or always equally many, to be at most 0, such as gb - 8: only
                     trials that meet all of them are the best. NaN, or none where others had
                     some: unknown, so not met
+        cost        what it has cost, > 0, in any unit, for a strategy that looks at it
         gradient    name of a continuous, active parameter -> derivative of the (first) value with
                     respect to it; those left out are not known
 
@@ -182,7 +184,7 @@ class AskTell:
             slopes = self._signs[0] * unit_gradient(self._space, columns, [gradient])
         budget = None if asked.stopped is None else np.array([asked.stopped])
         limits = self._limits(constraint)
-        outcome = Outcome(loss[None], budget, asked.curve, limits, slopes)
+        outcome = Outcome(loss[None], budget, asked.curve, limits, slopes, _cost(cost))
         if not self._strategy.constrained:
             outcome = outcome.unconstrained()
         self._state = self._strategy.tell(self._state, asked.batch, outcome)
@@ -316,6 +318,16 @@ def _modes(mode: Any) -> Sequence[str]:
     if not modes or not all(each in ("min", "max") for each in modes):
         raise UsageError(f"mode: expected 'min' or 'max', or a list of these, found {mode!r}")
     return modes
+
+
+def _cost(cost: Any) -> Floats | None:
+    """(1,) what was told of the cost."""
+    if cost is None:
+        return None
+    number = _number(cost, "cost", "unknown")
+    if not 0 < number < math.inf:
+        raise UsageError(f"cost: expected a number > 0, or None if unknown, found {cost!r}")
+    return np.array([number])
 
 
 def _number(value: Any, name: str = "value", none: str = "the trial failed") -> float:

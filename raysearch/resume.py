@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .engine.bounds import as_numbers
+from .engine.objectives import Objectives, as_numbers
 from .engine.proposer import Proposer, Replay
-from .engine.records import Finished, Objectives, Reports
+from .engine.records import Finished, Reports
 from .engine.work import Work
 from .errors import StudyLocked, StudyMismatch, StudyNotFound
 from .log.compare import DECISIVE

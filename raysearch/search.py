@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import pyarrow as pa
 from . import strategies
 from .arguments import (
     check_budgets,
+    check_costs,
     check_option,
     check_running,
     check_strategy,
@@ -23,10 +25,10 @@ from .arguments import (
     objectives_of,
     space_of,
 )
-from .engine.bounds import to_json
 from .engine.driver import steady_clock
 from .engine.executors import Where
 from .engine.loop import Loop
+from .engine.objectives import to_json
 from .engine.progress import Progress
 from .engine.proposer import Nobody, Proposer
 from .engine.records import Job
@@ -147,6 +149,7 @@ def search(
     strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode, require)
     check_strategy(strategy, objectives)
+    objectives = replace(objectives, cost=strategy.costs())
     limits = limits_of(
         begin,
         trials=trials,
@@ -176,6 +179,7 @@ def search(
         address=address,
     )
     check_budgets(objective, strategy)
+    check_costs(strategy, reproducible)
     spec: dict[str, Any] = {
         "space": space.to_json(),
         "strategy": strategies.to_json(strategy),

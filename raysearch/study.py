@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .engine.bounds import as_numbers
 from .engine.checkpoint import unpack
-from .engine.records import Objectives
+from .engine.objectives import Objectives, as_numbers
 from .errors import SpaceError, StudyNotFound, UsageError
 from .finished import FinishedTrial, html_table
 from .log import Reader

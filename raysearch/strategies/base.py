@@ -70,6 +70,12 @@ class Strategy(ABC, Generic[S]):
         """Whether it understands losses with so many columns."""
         return objectives == 1 or self.multi_objective
 
+    def costs(self) -> str | None:
+        """What tells it what a trial costs, as `Outcome.cost`: the name of a metric, or "seconds",
+        for how long it ran. None: it does not matter.
+        """
+        return None
+
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:
         """The state before the first ask."""

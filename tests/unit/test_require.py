@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import raysearch as rs
-from raysearch.engine.bounds import bounds_of, constraints, to_json
+from raysearch.engine.objectives import bounds_of, constraints, to_json
 from raysearch.errors import SearchFailed, StudyMismatch, UsageError
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.gaussian_process import GaussianProcess

@@ -17,6 +17,7 @@ from raysearch.trial import FOREIGN, Batch, Outcome
 
 SQUARE = Space({"a": Float(0, 1), "b": Float(0, 1)})
 METHODS = [GaussianProcess(initial=4), TrustRegion(initial=4)]
+OTHERS = [GaussianProcess(acquisition=name) for name in ("ucb", "thompson")]
 
 
 def searched(strategy, space, trials, outcome, at_once=1, seed=0):
@@ -116,6 +117,47 @@ def test_a_batch_is_spread(strategy) -> None:
     _, batch = strategy.ask(state, 12)
     apart = np.abs(batch.x[:, None] - batch.x).max(axis=2) + np.eye(12)
     assert apart.min() > 1e-7
+
+
+@pytest.mark.parametrize("strategy", OTHERS, ids=lambda s: s.acquisition)
+def test_other_acquisitions_find_the_least_loss(strategy) -> None:
+    assert searched(strategy, SQUARE, 30, distance).loss.min() < 1e-3
+
+
+@pytest.mark.parametrize("strategy", OTHERS, ids=lambda s: s.acquisition)
+def test_other_acquisitions_keep_the_contract(strategy) -> None:
+    state = searched(strategy, SQUARE, 10, distance)
+    state, some = strategy.ask(state, 2)
+    state, more = strategy.ask(state, 2)
+    _, once = strategy.ask(searched(strategy, SQUARE, 10, distance), 4)
+    np.testing.assert_array_equal(np.concatenate([some.x, more.x]), once.x)
+
+
+def test_confidence_bounds_take_one_objective() -> None:
+    assert OTHERS[0].takes(1)
+    assert not OTHERS[0].takes(2)
+    assert OTHERS[1].takes(2)
+
+
+def wells(x):
+    """Two equal minima, the right one of which costs a hundred times as much."""
+    loss = np.minimum(np.abs(x[:, :1] - 0.2), np.abs(x[:, :1] - 0.8)) + (x[:, 1:] - 0.4) ** 2
+    return Outcome(loss, cost=np.where(x[:, 0] < 0.5, 1.0, 100.0))
+
+
+@pytest.mark.parametrize("acquisition", ["ei", "ucb"])
+def test_cheap_points_are_preferred(acquisition) -> None:
+    strategy = GaussianProcess(cost="gb", acquisition=acquisition)
+    x = searched(strategy, SQUARE, 30, wells).x[8:, 0]
+    assert np.mean(x < 0.5) > 0.8
+
+
+def test_costs_that_are_unknown_do_not_matter() -> None:
+    def unknown(x):
+        return replace(distance(x), cost=np.full(len(x), np.nan))
+
+    with_cost = searched(GaussianProcess(cost="gb"), SQUARE, 12, unknown)
+    np.testing.assert_array_equal(with_cost.x, searched(GaussianProcess(), SQUARE, 12, distance).x)
 
 
 def test_pending_points_drive_others_away() -> None:

@@ -1,7 +1,8 @@
-"""Bounds on metrics: which results are wanted at all, however good their objectives.
+"""What metrics mean: which are optimised, which have bounds, which tells the cost.
 
-A bound `metric <= limit` becomes a constraint of the numerical world, at most 0 if it is met,
-in units of the limit, so that several of them can be compared:
+A bound says which results are wanted at all, however good their objectives: `metric <= limit`
+becomes a constraint of the numerical world, at most 0 if it is met, in units of the limit, so
+that several of them can be compared:
 
     c = (value - limit) / |limit|        its negative for >=;  |limit| = 1 if the limit is 0
 """
@@ -17,7 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..trial import Floats
+from ..trial import Floats, has_result
+
+#: Objectives.cost where trials cost the time that they run
+SECONDS = "seconds"
+
+#: metric name -> (k,) float64; or objects (float, bool, str; None where missing)
+Metrics = Mapping[str, NDArray[Any]]
 
 _TEXT = re.compile(r"\s*(<=|>=)\s*(\S+)\s*")
 
@@ -93,3 +100,57 @@ def constraints(bounds: Sequence[Bound], metrics: Mapping[str, NDArray[Any]], k:
     unknown = np.full(k, np.nan)
     columns = [bound.constraint(metrics.get(bound.name, unknown)) for bound in bounds]
     return np.stack(columns, axis=1) if columns else np.empty((k, 0))
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What is optimised: the metrics' names, and for each whether large is good.
+
+    names     of the metrics that are objectives, in order
+    maximize  for each, whether it is to be maximised
+    bounds    that results have to meet
+    cost      metric that tells what a trial has cost, or "seconds"; None: it does not matter
+    """
+
+    names: tuple[str, ...]
+    maximize: tuple[bool, ...]
+    bounds: tuple[Bound, ...] = ()
+    cost: str | None = None
+
+    @classmethod
+    def from_json(cls, modes: Mapping[str, str], require: Mapping[str, str]) -> Objectives:
+        """Of a name's mode, "min" or "max", as `to_json` gives it; and of bounds as texts."""
+        maximize = tuple(mode == "max" for mode in modes.values())
+        return cls(tuple(modes), maximize, bounds_of(require))
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Metrics that every result must have."""
+        cost = () if self.cost in (None, SECONDS) else (self.cost,)
+        return tuple(dict.fromkeys([*self.names, *(bound.name for bound in self.bounds), *cost]))
+
+    def constraint(self, k: int, metrics: Metrics) -> Floats:
+        """(k, c) what the trials break of the bounds: at most 0 if met; NaN: unknown."""
+        return constraints(self.bounds, metrics, k)
+
+    def met(self, k: int, metrics: Metrics) -> NDArray[np.bool_]:
+        """(k,) which trials meet all bounds."""
+        return np.asarray((self.constraint(k, metrics) <= 0).all(axis=1))
+
+    def to_json(self) -> dict[str, str]:
+        """For each name, "min" or "max"."""
+        modes = ("max" if maximize else "min" for maximize in self.maximize)
+        return dict(zip(self.names, modes, strict=True))
+
+    def losses(self, state: NDArray[np.uint8], metrics: Metrics) -> Floats:
+        """(k, m) losses to be minimised, NaN in the rows of trials that failed."""
+        columns = []
+        for name, maximize in zip(self.names, self.maximize, strict=True):
+            if name in metrics:
+                column = np.array(metrics[name], dtype=np.float64)  # None becomes NaN
+            else:
+                column = np.full(len(state), np.nan)
+            columns.append(-column if maximize else column)
+        loss = np.stack(columns, axis=1)
+        loss[~has_result(state)] = np.nan
+        return loss
