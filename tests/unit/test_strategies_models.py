@@ -12,7 +12,7 @@ from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies.features import encoding, features
 from raysearch.strategies.gaussian_process import GaussianProcess
-from raysearch.strategies.trust_region import TrustRegion
+from raysearch.strategies.trust_region import TrustRegion, _succeeds
 from raysearch.trial import FOREIGN, Batch, Outcome
 
 SQUARE = Space({"a": Float(0, 1), "b": Float(0, 1)})
@@ -252,6 +252,24 @@ def test_regions_shrink_and_begin_anew() -> None:
     state = searched(strategy, SQUARE, 20, lambda x: Outcome(np.ones((len(x), 1))))
     assert state.since[0] > 0
     assert (state.home == -1).any()
+
+
+@pytest.mark.parametrize(
+    ("found", "best", "success"),
+    [
+        ((0.0, 5.0), (1.0, 0.0), True),
+        ((0.5, 5.0), (1.0, 0.0), True),
+        ((0.9999, 0.0), (1.0, 0.0), False),
+        ((0.5, math.nan), (1.0, 0.0), False),
+        ((0.5, 9.0), (math.inf, math.inf), True),
+        ((0.0, 1.0), (0.0, 2.0), True),
+        ((0.0, 1.9999), (0.0, 2.0), False),
+        ((0.0, math.nan), (0.0, 2.0), False),
+        ((0.1, 0.0), (0.0, 2.0), False),
+    ],
+)
+def test_success_is_less_violation_then_less_loss(found, best, success) -> None:
+    assert _succeeds(found, best) == success
 
 
 def test_regions_grow_with_success() -> None:
