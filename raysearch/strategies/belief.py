@@ -2,11 +2,11 @@
 
     promise(x) = log I(x) + sum_j log P(c_j(x) <= 0) - E log cost(x)
 
-I is the expected improvement on the front: with one loss, on the least that is expected of any
-known point which meets all constraints; with two, of the hypervolume. Or else I is the gain
-by an upper confidence bound (`log_ucb`). As long as no known
-point meets all constraints, the promise is that of meeting them. The last term is there where
-costs matter: what is promised, by the median of the cost. With three or more losses,
+I is the expected improvement on the front: with one loss, the augmented one (`acquisition`) on the
+least that is expected of any known point which meets all constraints; with two, that of the
+hypervolume. Or else I is the gain by an upper confidence bound. As long as no known point meets
+all constraints, the promise is that of meeting them. The last term is there where costs matter:
+what is promised, by the median of the cost. With three or more losses,
 functions drawn from the belief are weighed at random instead.
 
 Knowles (2006), "ParEGO"; Paria, Kandasamy & Poczos (2020), "A flexible framework for
@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.acquisition import log_ehvi, log_ei, log_met, log_ucb
+from ..models.acquisition import log_aei, log_ehvi, log_met, log_ucb
 from ..models.gp import Posterior, Process
 from ..models.outputs import normalised
 from ..models.paths import path
@@ -197,7 +197,8 @@ class Belief:
         """log I (s,) and its slopes (m, s) by mean and variance, (m, s) each."""
         if len(self.losses) == 1:
             if self.width is None:
-                found = log_ei(mean[0], variance[0], float(self.front[0, 0]))
+                noise = self.losses[0].process.noise
+                found = log_aei(mean[0], variance[0], float(self.front[0, 0]), noise)
             else:
                 found = log_ucb(mean[0], variance[0], float(self.worst[0]), self.width)
             value, *slopes = found

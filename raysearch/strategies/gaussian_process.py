@@ -7,7 +7,8 @@ believed of any point told so far, t, times the probability that all constraints
     x = argmax  log EI(x; t) + sum_j log P(c_j(x) <= 0),    t = min over told points of E f
 
 With two losses the improvement is that of the hypervolume below their front (`belief`).
-Taking the belief at told points rather than what was told of them keeps noise out of t.
+Taking the belief at told points rather than what was told of them keeps noise out of t, and EI is
+the augmented one, which leaves what is known but for its noise.
 Points that are pending are believed to turn out as expected (the "kriging believer"). That
 leaves the mean as it is, and takes away the variance around them: the next point goes
 elsewhere. Where very many are pending, each point is the best of one function drawn from the

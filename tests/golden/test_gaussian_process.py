@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import multivariate_normal, norm
 
-from raysearch.models.acquisition import log_ehvi, log_ei, log_h, log_met, log_ucb
+from raysearch.models.acquisition import log_aei, log_ehvi, log_ei, log_h, log_met, log_ucb
 from raysearch.models.gp import condition, evidence, fit, prior
 from raysearch.models.kernels import Layout, by_group, distances
 from raysearch.models.outputs import normalised
@@ -167,13 +167,27 @@ def test_log_h_has_no_seams() -> None:
 
 @pytest.mark.parametrize("mean", [-2.0, 0.3, 8.0])
 @pytest.mark.parametrize(
-    "criterion", [lambda m, v: log_ei(m, v, 0.1), log_met, lambda m, v: log_ucb(m, v, 1.0, 2.0)]
+    "criterion",
+    [
+        lambda m, v: log_ei(m, v, 0.1),
+        lambda m, v: log_aei(m, v, 0.1, 0.3),
+        lambda m, v: log_ucb(m, v, 1.0, 2.0),
+        log_met,
+    ],
 )
 def test_slopes_of_criteria_are_differences(criterion, mean: float) -> None:
     at = np.array([mean, 0.7])
     _, by_mean, by_variance = criterion(at[:1], at[1:])
     found = differences(lambda u: criterion(u[:1], u[1:])[0][0], at)
     np.testing.assert_allclose([by_mean[0], by_variance[0]], found, rtol=1e-6)
+
+
+def test_augmented_improvement_is_less_where_noise_is_all_that_is_left() -> None:
+    mean, variance = np.zeros(4), np.array([1e-12, 0.1, 0.3, 1e9])
+    found = log_aei(mean, variance, 0.1, 0.3)[0] - log_ei(mean, variance, 0.1)[0]
+    factor = 1 - np.sqrt(0.3 / (variance + 0.3))
+    np.testing.assert_allclose(np.exp(found), factor, rtol=1e-3)
+    assert found[3] == pytest.approx(0, abs=1e-4)
 
 
 def test_confidence_bounds_are_gains_below_the_worst() -> None:
