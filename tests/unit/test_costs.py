@@ -10,6 +10,7 @@ import pytest
 
 import raysearch as rs
 from raysearch.errors import SearchFailed, UsageError
+from raysearch.strategies.asha import ASHA
 from raysearch.strategies.gaussian_process import GaussianProcess
 from raysearch.strategies.random import RandomSearch
 
@@ -27,6 +28,9 @@ class Listener(RandomSearch):
 
     def costs(self):
         return self.cost
+
+    def max_pending(self, state, slots):
+        return slots  # one that looks at losses
 
     def tell(self, state, batch, outcome):
         self.heard.append(outcome)
@@ -66,6 +70,20 @@ def test_nothing_is_told_if_it_does_not_matter() -> None:
     listener = Listener()
     search(listener, objective)
     assert all(outcome.cost is None for outcome in listener.heard)
+
+
+def test_samplers_under_budgets_come_to_know_costs() -> None:
+    listener = Listener("gb")
+
+    def training(config):
+        for _ in range(4):
+            yield objective(config)
+
+    search(ASHA(listener, max_budget=4, eta=2), training)
+    known = [outcome for outcome in listener.heard if outcome.cost is not None]
+    assert len(known) == 10  # others were passed over
+    for outcome in known:
+        np.testing.assert_allclose(outcome.cost, 1 + outcome.loss[:, 0])
 
 
 def test_a_cost_that_is_missing_is_unknown() -> None:
