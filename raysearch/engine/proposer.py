@@ -238,9 +238,9 @@ class Proposer:
         name, unknown = self.objectives.cost, np.full(len(finished), np.nan)
         if name is None:
             return None
-        return (
-            finished.seconds if name == SECONDS else as_numbers(finished.metrics.get(name, unknown))
-        )
+        if name == SECONDS:
+            return finished.seconds
+        return as_numbers(finished.metrics.get(name, unknown))
 
 
 class Replay:

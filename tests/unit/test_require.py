@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import raysearch as rs
+from raysearch.cli.best import best_trials
+from raysearch.cli.overview import lines, overview
 from raysearch.engine.objectives import bounds_of, constraints, to_json
 from raysearch.errors import SearchFailed, StudyMismatch, UsageError
+from raysearch.report.live import block
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.gaussian_process import GaussianProcess
 from raysearch.strategies.local_search import LocalSearch
@@ -96,8 +99,10 @@ def test_the_front_is_of_those_that_meet_all_bounds() -> None:
 
 
 def test_where_none_meets_the_bounds_it_is_said_so() -> None:
-    study = search(require={"sum": ">= 3"}, stop_when=rs.Target(1.0))
+    seen = []
+    study = search(require={"sum": ">= 3"}, stop_when=rs.Target(1.0), progress=seen.append)
     assert len(study) == 60  # no target was reached by what does not count
+    assert block(seen[-1])[1] == "no result yet that meets sum >= 3"
     with pytest.raises(UsageError, match="no trial meets sum >= 3"):
         study.best  # noqa: B018
     assert not len(study.pareto)
@@ -142,6 +147,10 @@ def test_bounds_are_stored_and_compared(tmp_path) -> None:
     search(study=tmp_path, trials=30)
     assert rs.Study.load(tmp_path).best.number in feasible(rs.Study.load(tmp_path))
     assert len(search(study=tmp_path, trials=40)) == 40
+    assert "min loss, sum >= 1, x <= 0.4" in lines(overview(str(tmp_path)))[0]
+    study = rs.Study.load(tmp_path)
+    best = [trial.number for trial in best_trials(study, 100)]
+    assert best == sorted(feasible(study), key=feasible(study).get)
     with pytest.raises(StudyMismatch, match=r"require.x: stored '<= 0.4', now '<= 0.5'"):
         search(study=tmp_path, require={**PLACE, "x": "<= 0.5"})
     study = search(study=tmp_path, require={"x": "<= 0.1"}, resume="changed", trials=50)

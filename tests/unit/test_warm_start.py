@@ -27,9 +27,9 @@ def asked(search, space=SPACE, n=3):
 
 def test_configurations_come_first_in_their_order() -> None:
     other = {**GOOD, "n": 4}
-    _, batch, configs = asked(WarmStart(RandomSearch(), [GOOD, other, GOOD]))
-    assert configs[:2] == [GOOD, other]
-    assert configs[2] != GOOD  # once is enough
+    _, batch, configs = asked(WarmStart(RandomSearch(), [other, GOOD, other]))
+    assert configs[:2] == [other, GOOD]
+    assert configs[2] != other  # once is enough
     assert batch.number.tolist() == [0, 1, 2]
 
 
