@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving
     from .strategies.tpe import TPE as TPE
     from .strategies.trust_region import TrustRegion as TrustRegion
+    from .strategies.warm_start import WarmStart as WarmStart
     from .study import Study as Study
     from .trial import Trial as Trial
 

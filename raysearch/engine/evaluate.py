@@ -164,7 +164,7 @@ def arguments_of(
 
 def _table(rows: list[Any], batch: Outcomes, job: Job) -> Metrics:
     """Columns from rows, each a mapping of metrics or the bare value of the objective."""
-    names = job.objectives.names
+    names = job.objectives.needed
     kinds = set(map(type, rows))
     if kinds == {float} and len(names) == 1:
         return {names[0]: np.array(rows)}

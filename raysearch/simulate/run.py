@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,7 @@ def run(
     strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode)
     check_strategy(strategy, objectives)
+    objectives = replace(objectives, cost=strategy.costs())
     seed = check_seed(seed)
     check_workers(workers)
     if trials is None and time_limit is None and math.isinf(space.size):

@@ -98,6 +98,7 @@ class TPE(Strategy[TPEState]):
     """
 
     multi_objective: ClassVar[bool] = True
+    constrained: ClassVar[bool] = True
     beats_random: ClassVar[bool] = True
 
     startup: int = 10
