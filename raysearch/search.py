@@ -15,7 +15,6 @@ from .arguments import (
     check_budgets,
     check_option,
     check_running,
-    check_strategy,
     check_study,
     check_view,
     count_of,
@@ -23,9 +22,11 @@ from .arguments import (
     objectives_of,
     space_of,
 )
+from .choosing import settled
 from .engine.driver import steady_clock
 from .engine.executors import Where
 from .engine.loop import Loop
+from .engine.objective import examine
 from .engine.progress import Progress
 from .engine.proposer import Nobody, Proposer
 from .engine.records import Job
@@ -93,7 +94,7 @@ def search(
                   mapping of metrics; or, marked ``@vectorized``, of columns; or a generator
                   that yields metrics as it trains, or pairs of metrics and a state
     space         what is searched
-    strategy      how; QuasiRandom() if left out
+    strategy      how; Auto() if left out, which chooses by space, trials and slots
     trials        finished trials in the study, failed ones included; None: no limit
     time_limit    seconds; trials that run then are cancelled, and run again on resume
     metric        name of the metric to optimise; or, for several objectives, a mapping
@@ -140,9 +141,7 @@ def search(
     """
     begin = steady_clock()
     space = space_of(space)
-    strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode)
-    check_strategy(strategy, objectives)
     limits = limits_of(
         begin,
         trials=trials,
@@ -171,6 +170,15 @@ def search(
         data=data,
         address=address,
     )
+    strategy, notes = settled(
+        strategy,
+        space,
+        objectives,
+        study,
+        trials=limits.trials,
+        slots=concurrency,
+        seconds=0.0 if examine(objective).vectorized else None,
+    )
     check_budgets(objective, strategy)
     spec: dict[str, Any] = {
         "space": space.to_json(),
@@ -196,6 +204,7 @@ def search(
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
             judged=bool(proposer.rungs),
+            ahead=strategy.asks_slowly() and not reproducible,
         )
         job = Job(
             objective,
@@ -210,7 +219,7 @@ def search(
         where = Where(address, ray_options, concurrency)
         full = max(strategy.budgets(), default=-math.inf)
         name = type(strategy).__name__
-        view = View(progress, callbacks, name, trials, time_limit, conditions, full)
+        view = View(progress, callbacks, name, trials, time_limit, conditions, full, notes)
         log.checkpoints.keep = checkpoints
         found = run_session(loop, proposer, job, log, where, view, past.reported)
     if again is not None and len(found.ranking):

@@ -120,7 +120,11 @@ class Proposer:
 
     def ask(self, n: int) -> Trials:
         """At most n trials, with their numbers in the study."""
-        self.state, batch = self.strategy.ask(self.state, n)
+        return self.adopt(*self.strategy.ask(self.state, n))
+
+    def adopt(self, state: State, batch: Batch) -> Trials:
+        """Take over what an ask from the present state has come to."""
+        self.state = state
         if self.rungs or batch.budget is not None:
             self._remember(batch)
         parent = batch.parent

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .. import strategies
-from ..arguments import check_running, check_strategy, limits_of, objectives_of, space_of
+from ..arguments import check_running, limits_of, objectives_of, space_of
+from ..choosing import settled
 from ..engine.driver import Driver
 from ..engine.evaluate import evaluate
 from ..engine.loop import Loop
@@ -78,9 +79,7 @@ def run(
     (480.0, 1.0)
     """
     space = space_of(space)
-    strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode)
-    check_strategy(strategy, objectives)
     seed = check_seed(seed)
     check_workers(workers)
     if trials is None and time_limit is None and math.isinf(space.size):
@@ -101,6 +100,7 @@ def run(
         data=None,
         address="inline",
     )
+    strategy, _ = settled(strategy, space, objectives, trials=limits.trials, slots=workers)
     proposer = Proposer(strategy, space, objectives, seed, reproducible=reproducible)
     job = Job(
         objective,

@@ -27,7 +27,7 @@ def sphere(config):
     return config["x"] ** 2 / config["n"]
 
 
-def search(objective=sphere, strategy=None, **options):
+def search(objective=sphere, strategy=rs.QuasiRandom(), **options):
     options = {"progress": False, "trials": 40, **options}
     return rs.search(objective, SPACE, strategy, **options)
 
@@ -44,8 +44,8 @@ def states(study):
 
 @pytest.mark.parametrize("strategy", [None, rs.LocalSearch(), RandomSearch()], ids=str)
 def test_one_slot_gives_the_same_table_as_this_process(strategy):
-    inline = search(strategy=strategy, trials=150, address="inline")
-    assert table(search(strategy=strategy, trials=150, concurrency=1)) == table(inline)
+    inline = search(strategy=strategy, trials=100, address="inline")
+    assert table(search(strategy=strategy, trials=100, concurrency=1)) == table(inline)
 
 
 def test_no_more_trials_run_at_once_than_concurrency_says(tmp_path):

@@ -30,7 +30,7 @@ def objective(config, trial):
     return {"loss": config["x"] ** 2 + config.get("depth", 3) / config["n"], "x2": 2 * config["x"]}
 
 
-def search(place, objective=objective, space=SPACE, strategy=None, **options):
+def search(place, objective=objective, space=SPACE, strategy=rs.QuasiRandom(), **options):
     options = {"address": "inline", "progress": False, "trials": 40, "study": place, **options}
     return rs.search(objective, space, strategy, **options)
 

@@ -26,7 +26,7 @@ def sphere(config):
     return config["x"] ** 2
 
 
-def search(objective=sphere, space=SPACE, strategy=None, **options):
+def search(objective=sphere, space=SPACE, strategy=rs.QuasiRandom(), **options):
     options = {"address": "inline", "progress": False, "trials": 20, **options}
     return rs.search(objective, space, strategy, **options)
 
