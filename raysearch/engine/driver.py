@@ -159,7 +159,7 @@ class Driver:
                 case Submit():
                     self._unsubmitted.append(command)
                 case Tell(finished):
-                    self._untold.append(self.log.admit(finished))
+                    self._untold.append(self.log.admit(self.proposer.signed(finished)))
                     self._tell()
                 case Ask(n) if self._ahead is not None:
                     self._ahead.ask(n)

@@ -17,6 +17,8 @@ from .gradients import gradient_of
 from .records import RETRIED, Finished, Objectives, Reports, Trials
 from .work import Work
 
+#: name of the metric that says which strategy of several has proposed a trial
+PROPOSER = "proposer"
 _SAME = 1e-9  # in the unit cube: machines differ in the last bits of logarithms
 
 #: number of a trial -> (rung, (m,) losses there) of each rung that it has reported
@@ -31,6 +33,9 @@ class Host(Protocol):
 
     def ask(self, n: int) -> Trials:
         """At most n trials."""
+
+    def signed(self, finished: Finished) -> Finished:
+        """The results with the names of who has proposed them, where there are several."""
 
     def tell(self, finished: Finished) -> Finished:
         """Take in results; returns them with `after` as it is to be logged."""
@@ -52,6 +57,10 @@ class Nobody:
     def ask(self, n: int) -> Trials:
         """None."""
         return self._none
+
+    def signed(self, finished: Finished) -> Finished:
+        """As they are."""
+        return finished
 
     def tell(self, finished: Finished) -> Finished:
         """Mark them as told before."""
@@ -185,6 +194,16 @@ class Proposer:
             pending.curve[rung] = loss
 
     # --- results --------------------------------------------------------------------------
+
+    def signed(self, finished: Finished) -> Finished:
+        """The results with a metric PROPOSER, where several strategies propose points.
+
+        It is a metric, as any program reads these; one of the objective's own stays.
+        """
+        names = self.strategy.proposers(self.state, finished.number - self.first)
+        if names is None or PROPOSER in finished.metrics:
+            return finished
+        return replace(finished, metrics={**finished.metrics, PROPOSER: np.array(names, object)})
 
     def tell(self, finished: Finished) -> Finished:
         """Take in results, as they come."""

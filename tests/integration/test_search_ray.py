@@ -20,6 +20,7 @@ from raysearch.strategies.random import RandomSearch
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
 
+EVEN = rs.QuasiRandom()
 SPACE = rs.Space({"x": rs.Float(-1, 1), "n": rs.Int(1, 100), "kind": rs.Choice(["a", "b"])})
 
 
@@ -27,7 +28,7 @@ def sphere(config):
     return config["x"] ** 2 / config["n"]
 
 
-def search(objective=sphere, strategy=rs.QuasiRandom(), **options):
+def search(objective=sphere, strategy=EVEN, **options):
     options = {"progress": False, "trials": 40, **options}
     return rs.search(objective, SPACE, strategy, **options)
 
