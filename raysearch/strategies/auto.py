@@ -8,12 +8,12 @@ The rows are gone through in this order:
     ------------------------------------------------------------    ---------------------------
     no more trials than 8, or than run at once                      QuasiRandom
     no more configurations than 8, or than trials                   QuasiRandom
-    several objectives    two, at most 300 trials                   GaussianProcess
-                          more, at most 300 trials                  TPE
+    several objectives    two, at most 300 trials of 50 ms or more  GaussianProcess
+                          more, at most 300 trials likewise         TPE
                           otherwise                                 NSGA2
     more than 200 parameters                                        CMAES
     trials under 50 ms, or more than 64 at once
-                          at most 1,000 trials                      TPE
+                          at most 300 trials                        TPE
                           more trials                               CMAES
     more than 50 parameters                                         TrustRegion
     at most 300 trials                                              GaussianProcess
@@ -47,9 +47,8 @@ from .tpe import TPE
 from .trust_region import TrustRegion
 
 _FIRST = 8  # points that model-based strategies begin with, before they know anything
-_FEW = 300  # trials in which a Gaussian process of the whole space goes furthest
+_FEW = 300  # trials in which models of the whole space go furthest
 _SHORT = 0.05  # seconds, about what a suggestion of a Gaussian process takes
-_SOME = 1000  # cheap trials, up to which the density of the good ones is the better guide
 _MANY_SLOTS = 64  # pending, from which on a Gaussian process knows little of what is asked
 _MANY_PARAMETERS, _VERY_MANY = 50, 200
 
@@ -90,8 +89,8 @@ class Auto(Strategy[Any]):
 
     >>> from raysearch.space import Float
     >>> space = Space({f"x{i}": Float(0, 1) for i in range(5)})
-    >>> Auto(trials=100).choice(space).strategy
-    GaussianProcess(initial=8)
+    >>> Auto(trials=100).choice(space).strategy == GaussianProcess()
+    True
     >>> Auto(trials=5000, seconds=0.001).choice(space).why
     '5 parameters and 5,000 trials of 0.001 s'
     """
@@ -181,7 +180,7 @@ def _strategy(d: int, trials: float, m: int, quick: bool) -> AnyStrategy:
     if d > _VERY_MANY:
         return CMAES()
     if quick:
-        return TPE() if trials <= _SOME else CMAES()
+        return TPE() if trials <= _FEW else CMAES()
     if d > _MANY_PARAMETERS:
         return TrustRegion()
     if trials <= _FEW:

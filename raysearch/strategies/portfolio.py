@@ -51,7 +51,7 @@ class PortfolioState(TeamState):
 class Portfolio(Team[PortfolioState]):
     """Races several strategies over one history; those that find better points propose more.
 
-    members      strategies; each is told what the others have found
+    members      strategies, or their names; each is told what the others have found
     window       results that are looked at to compare members, >= 2
     exploration  how long a member that does badly is still tried, in (0, 10]
 

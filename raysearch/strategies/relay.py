@@ -28,7 +28,7 @@ from .team import Team, TeamState
 class Relay(Team[TeamState]):
     """One strategy after another over one history, as far-sighted ones hand over to quick ones.
 
-    members  strategies, in their order
+    members  strategies, or their names, in their order
     at       after how many results each hands over, ascending; one fewer than members
 
     Raises UsageError if an option is out of range.

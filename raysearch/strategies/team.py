@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -58,19 +58,20 @@ class Team(Strategy[S]):
     members: tuple[AnyStrategy, ...] = ()
 
     def __post_init__(self) -> None:
-        from . import check
+        from . import check, get
 
-        given = self.members
-        if isinstance(given, Strategy) or not isinstance(given, Sequence) or not given:
+        given: Any = self.members
+        if isinstance(given, str) or not isinstance(given, Sequence) or not given:
             raise UsageError(f"option members: expected a list of strategies, found {given!r}")
-        for member in given:
+        members = tuple(get(m)() if isinstance(m, str) else m for m in given)
+        for member in members:
             check(member)
             if member.budgets():
                 raise UsageError(
                     "option members: expected strategies that set no budgets, found "
                     f"{member!r}; take its sampler"
                 )
-        object.__setattr__(self, "members", tuple(given))
+        object.__setattr__(self, "members", members)
 
     @abstractmethod
     def turns(self, state: S) -> Sequence[int]:

@@ -10,6 +10,7 @@ import pytest
 
 import raysearch as rs
 from raysearch.simulate import run as simulated
+from raysearch.strategies import build
 from raysearch.strategies.base import AnyStrategy
 from raysearch.testing.searching import identity, told
 from raysearch.trial import FOREIGN, Batch, Outcome
@@ -47,8 +48,8 @@ def sphere(config):
         (HUGE, {"trials": 100, "objectives": 2}, rs.NSGA2()),
         (HUGE, {"trials": 100}, rs.CMAES()),
         (FIVE, {"trials": 100, "seconds": 0.05}, rs.GaussianProcess()),
-        (FIVE, {"trials": 1000, "seconds": 0.049}, rs.TPE()),
-        (FIVE, {"trials": 1001, "seconds": 0.0}, rs.CMAES()),
+        (FIVE, {"trials": 300, "seconds": 0.049}, rs.TPE()),
+        (FIVE, {"trials": 301, "seconds": 0.0}, rs.CMAES()),
         (FIVE, {"trials": 300, "slots": 64}, rs.GaussianProcess()),
         (FIVE, {"trials": 300, "slots": 65}, rs.TPE()),
         (MANY, {"trials": 100}, rs.TrustRegion()),
@@ -182,6 +183,11 @@ def test_the_best_rank_is_worth_most_and_pending_points_nothing() -> None:
     assert race.turns(state) == [0, 1]  # the other one has 2 points now, of which one is pending
     state = race.tell(state, Batch(batch.x, np.full(2, FOREIGN)), Outcome(np.zeros((2, 1))))
     assert race.turns(state) == [0, 1]  # what comes from elsewhere is nobody's
+
+
+def test_members_may_be_named_as_on_the_command_line() -> None:
+    named = build("relay", {"members": '["tpe", "cma-es"]', "at": "50"})
+    assert named == rs.Relay((rs.TPE(), rs.CMAES()), at=(50,))
 
 
 @pytest.mark.parametrize(
