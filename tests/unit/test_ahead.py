@@ -63,15 +63,13 @@ class Runner:
     go: Event
     n: int = 2
     queue: list[Task] = field(default_factory=list)
-    begun: list[tuple[int, bool]] = field(default_factory=list)  # and whether it thought then
-    ahead: Ahead | None = None
+    early: list[int] = field(default_factory=list)  # trials begun before it might go on
 
     def slots(self) -> int:
         return self.n
 
     def submit(self, task: Task) -> None:
-        thinks = self.ahead is not None and self.ahead.busy
-        self.begun += [(number, thinks) for number in task.trials.number.tolist()]
+        self.early += [] if self.go.is_set() else task.trials.number.tolist()
         self.queue.append(task)
 
     def cancel(self, task: int) -> None:
@@ -79,7 +77,7 @@ class Runner:
 
     def poll(self, timeout: float) -> Sequence[Done]:
         if not self.queue:
-            if self.begun:
+            if self.early:
                 self.go.set()
             return []
         task = self.queue.pop(0)
@@ -119,7 +117,6 @@ def search(n=2, fails=False, threads=True, stop=99):
     """Why it ended, the proposer, the runner and the log; cancelled after `stop` trials."""
     runner, log = Runner(Event(), n), Rows()
     host = proposer(Thinker(runner.go, fails))
-    runner.ahead = Ahead(host) if threads else None
     if not threads:
         runner.go.set()
 
@@ -128,8 +125,8 @@ def search(n=2, fails=False, threads=True, stop=99):
             driver.stop(Stop("cancel"))
         return False
 
-    loop = Loop(Limits(12), host.max_pending(1), in_order=True, ahead=True)
-    driver = Driver(loop, host, runner, log, watch, ahead=runner.ahead)
+    loop = Loop(Limits(12), n, in_order=True, ahead=True)
+    driver = Driver(loop, host, runner, log, watch, ahead=Ahead(host) if threads else None)
     return driver.run(), host, runner, log
 
 
@@ -147,7 +144,7 @@ def replayed(log):
 def test_a_free_slot_is_filled_while_the_strategy_thinks() -> None:
     why, _, runner, log = search()
     assert why == "trials"
-    assert sum(thinks for _, thinks in runner.begun) >= 3
+    assert runner.early == [0, 1, 2]
     assert sorted(n for finished in log for n in finished.number.tolist()) == list(range(12))
 
 
@@ -168,8 +165,8 @@ def test_with_one_slot_thinking_in_a_thread_changes_nothing() -> None:
 
 def test_nothing_is_asked_ahead_with_one_slot() -> None:
     _, _, runner, log = search(1)
+    assert runner.early == [0]
     assert [finished.after.tolist() for finished in log] == [[k + 1] for k in range(12)]
-    assert not any(thinks for _, thinks in runner.begun)
 
 
 def test_what_the_strategy_raises_ends_the_search() -> None:
@@ -183,6 +180,6 @@ def test_an_ask_that_is_not_over_at_the_end_was_never_made() -> None:
     assert not runner.go.is_set()  # the end did not wait for the strategy
     assert [finished.number.tolist() for finished in log] == [[0]]
     fresh, pending = replayed(log)
-    assert fresh.asked == host.asked == 2
-    assert pending == [1]
+    assert fresh.asked == host.asked == 3
+    assert pending == [1, 2]
     runner.go.set()
