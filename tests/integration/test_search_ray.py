@@ -49,6 +49,13 @@ def test_one_slot_gives_the_same_table_as_this_process(strategy):
     assert table(search(strategy=strategy, trials=100, concurrency=1)) == table(inline)
 
 
+def test_a_study_whose_points_were_asked_ahead_goes_on(tmp_path):
+    options = {"strategy": rs.GaussianProcess(initial=4), "study": tmp_path, "concurrency": 2}
+    search(trials=14, **options)
+    study = search(trials=20, **options)  # refused, were the log not what the strategy does
+    assert sorted(states(study)) == list(range(20))
+
+
 def test_no_more_trials_run_at_once_than_concurrency_says(tmp_path):
     def alone(config):
         if (tmp_path / "busy").exists():
