@@ -1,20 +1,19 @@
 """Auto: which strategy is used when none is named.
 
-What decides, and what is not known counts as the first of each: parameters (few), trials in
-all (any number), trials at once (few), what a trial takes (a second or more), objectives (one).
-The rows are gone through in this order:
+What decides: parameters, trials in all (unknown: any number), trials at once (unknown: few),
+what a trial takes (unknown: a minute), objectives. Trials are quick where one of them ends every
+20 ms or sooner, all slots together: a model could not keep up. The first row that fits counts:
 
     case                                                            strategy
     ------------------------------------------------------------    ---------------------------
     no more trials than 8, or than run at once                      QuasiRandom
     no more configurations than 8, or than trials                   QuasiRandom
-    several objectives    two, at most 300 trials of 50 ms or more  GaussianProcess
-                          more, at most 300 trials likewise         TPE
+    several objectives    two, at most 300 trials, not quick        GaussianProcess
+                          more, at most 300 trials, not quick       TPE
                           otherwise                                 NSGA2
     more than 200 parameters                                        CMAES
-    trials under 50 ms, or more than 64 at once
-                          at most 300 trials                        TPE
-                          more trials                               CMAES
+    quick trials          at most 300                               TPE
+                          more                                      CMAES
     more than 50 parameters                                         TrustRegion
     at most 300 trials                                              GaussianProcess
     otherwise                                                       GaussianProcess, and from
@@ -48,8 +47,8 @@ from .trust_region import TrustRegion
 
 _FIRST = 8  # points that model-based strategies begin with, before they know anything
 _FEW = 300  # trials in which models of the whole space go furthest
-_SHORT = 0.05  # seconds, about what a suggestion of a Gaussian process takes
-_MANY_SLOTS = 64  # pending, from which on a Gaussian process knows little of what is asked
+_QUICK = 0.02  # seconds, about what a suggestion of a Gaussian process takes
+_MINUTE = 60.0
 _MANY_PARAMETERS, _VERY_MANY = 50, 200
 
 
@@ -81,7 +80,7 @@ class Auto(Strategy[Any]):
 
     trials      how many there will be, >= 1; None: unknown
     slots       how many run at once, >= 1; None: a few
-    seconds     that a trial takes, >= 0; None: a second or more
+    seconds     that a trial takes, >= 0; None: a minute
     objectives  how many there are, >= 1; None: one
 
     A search fills in what is left out here, as far as it knows, and stores what is chosen, so
@@ -155,7 +154,7 @@ class Auto(Strategy[Any]):
 def _choice(space: Space, auto: Auto) -> Choice:
     d, size, slots, m = space.dim, space.size, auto.slots or 1, auto.objectives or 1
     trials = math.inf if auto.trials is None else auto.trials
-    quick = auto.seconds is not None and auto.seconds < _SHORT
+    quick = (_MINUTE if auto.seconds is None else auto.seconds) / slots <= _QUICK
     shape = f"{d:,} parameter{'s' * (d > 1)}"
     count = "any number of trials" if trials == math.inf else f"{trials:,} trials"
     if trials <= max(_FIRST, slots):
@@ -166,10 +165,9 @@ def _choice(space: Space, auto: Auto) -> Choice:
     if m > 1:
         shape += f", {m} objectives"
     if quick:
-        count += f" of {auto.seconds:g} s"
-    if slots > _MANY_SLOTS:
-        count += f", {slots:,} at once"
-    return Choice(_strategy(d, trials, m, quick or slots > _MANY_SLOTS), f"{shape} and {count}")
+        length = "" if auto.seconds is None else f" of {auto.seconds:g} s"
+        count += length + (f", {slots:,} at once" if slots > 1 else "")
+    return Choice(_strategy(d, trials, m, quick), f"{shape} and {count}")
 
 
 def _strategy(d: int, trials: float, m: int, quick: bool) -> AnyStrategy:
