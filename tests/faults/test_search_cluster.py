@@ -18,7 +18,7 @@ EXPERIMENT = """
 import time
 import raysearch as rs
 
-space = {"x": rs.Float(-1, 1)}
+space, strategy = {"x": rs.Float(-1, 1)}, rs.QuasiRandom()
 settings = {"trials": 300, "address": "local", "study": "study"}
 
 def objective(config):
