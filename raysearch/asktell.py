@@ -49,7 +49,7 @@ class AskTell:
     """A search that is driven by asking it for trials and telling it what came out.
 
     space     what is searched: a Space, or a mapping from names to parameters
-    strategy  proposes the trials
+    strategy  proposes the trials; Auto() if left out
     seed      of the search, in [0, 2**64)
     mode      "min" or "max"; several objectives: one of these for each
 
@@ -78,14 +78,17 @@ class AskTell:
     def __init__(
         self,
         space: Space | Mapping[str, Parameter],
-        strategy: AnyStrategy,
+        strategy: AnyStrategy | None = None,
         *,
         seed: int = 0,
         mode: str | Sequence[str] = "min",
     ) -> None:
         modes = _modes(mode)
+        strategy = strategies.get("auto")() if strategy is None else strategy
         strategies.check(strategy, len(modes))
-        self._space, self._strategy, self._seed = space_of(space), strategy, check_seed(seed)
+        space = space_of(space)
+        strategy, _ = strategy.settled(space, objectives=len(modes))
+        self._space, self._strategy, self._seed = space, strategy, check_seed(seed)
         self._signs = np.array([1.0 if m == "min" else -1.0 for m in modes])
         self._state = strategy.init(self._space, self._seed)
         self._count = 0  # trials so far

@@ -17,7 +17,6 @@ from .arguments import (
     check_costs,
     check_option,
     check_running,
-    check_strategy,
     check_study,
     check_view,
     count_of,
@@ -25,9 +24,11 @@ from .arguments import (
     objectives_of,
     space_of,
 )
+from .choosing import settled
 from .engine.driver import steady_clock
 from .engine.executors import Where
 from .engine.loop import Loop
+from .engine.objective import examine
 from .engine.objectives import to_json
 from .engine.progress import Progress
 from .engine.proposer import Nobody, Proposer
@@ -98,7 +99,7 @@ def search(
                   that yields metrics as it trains, or pairs of metrics and a state; or a
                   class of such: each worker makes an instance, which lives with the search
     space         what is searched
-    strategy      how; QuasiRandom() if left out
+    strategy      how; Auto() if left out, which chooses by space, trials and slots
     trials        finished trials in the study, failed ones included; None: no limit
     time_limit    seconds; trials that run then are cancelled, and run again on resume
     metric        name of the metric to optimise; or, for several objectives, a mapping
@@ -147,10 +148,7 @@ def search(
     """
     begin = steady_clock()
     space = space_of(space)
-    strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode, require)
-    check_strategy(strategy, objectives)
-    objectives = replace(objectives, cost=strategy.costs())
     limits = limits_of(
         begin,
         trials=trials,
@@ -179,6 +177,16 @@ def search(
         data=data,
         address=address,
     )
+    strategy, notes = settled(
+        strategy,
+        space,
+        objectives,
+        study,
+        trials=limits.trials,
+        slots=concurrency,
+        seconds=0.0 if examine(objective).vectorized else None,
+    )
+    objectives = replace(objectives, cost=strategy.costs())
     check_budgets(objective, strategy)
     check_costs(strategy, reproducible)
     spec: dict[str, Any] = {
@@ -207,6 +215,7 @@ def search(
             window=concurrency if reproducible else None,
             judged=bool(proposer.rungs),
             width=space.dim,
+            ahead=strategy.asks_slowly() and not reproducible,
         )
         job = Job(
             objective,
@@ -221,7 +230,7 @@ def search(
         where = Where(address, ray_options, concurrency)
         full = max(strategy.budgets(), default=-math.inf)
         name = type(strategy).__name__
-        view = View(progress, callbacks, name, trials, time_limit, conditions, full)
+        view = View(progress, callbacks, name, trials, time_limit, conditions, full, notes)
         log.checkpoints.keep = checkpoints
         found = run_session(loop, proposer, job, log, where, view, past.reported)
     if again is not None and len(found.ranking):

@@ -92,6 +92,8 @@ class Loop:
     window       points pending in a reproducible search; None: as the strategy can bear
     judged       whether the strategy judges trials that run, so that each has a task of its own
     width        how many numbers a configuration has
+    ahead        whether points are asked for before there is a slot for them, since that takes
+                 long; results may come in between (see `raysearch.engine.ahead`)
     """
 
     def __init__(
@@ -106,12 +108,14 @@ class Loop:
         window: int | None = None,
         judged: bool = False,
         width: int = 1,
+        ahead: bool = False,
     ) -> None:
         self.limits = limits
         self.finished = finished
         self.completed = completed
         self.failed = 0  # in this session
         self.reported = 0  # reports, in this session
+        self.ahead = ahead
         self.pending = sum(map(len, backlog))  # points asked and not yet told
         self.slots = 0
         self.draining = False  # nothing new is begun
@@ -127,6 +131,9 @@ class Loop:
         if in_order:
             self._order = InOrder(n for work in backlog for n in work.trials.number.tolist())
         self._asking = 0  # how many points were asked for; 0 if no ask is outstanding
+        self._asked_at = 0  # when
+        self._missed = 0  # trials that have ended since
+        self._spare = 1  # points to be held ready, if any
         self._exhausted = False  # the strategy wants results before it proposes more
         self._batch = 1
         self._tasks = 0
@@ -158,9 +165,10 @@ class Loop:
                 self._max_pending = max_pending
                 self._exhausted = len(trials) < self._asking
                 self._asking = 0
+                self._spare = max(1, min(self._missed, self.slots))
                 self.pending += len(trials)
                 if len(trials):
-                    self._ready.add(Work.new(trials, now))
+                    self._ready.add(Work.new(trials, self._asked_at))
                 if self._order is not None:
                     self._order.expect(trials.number.tolist())
             case Told(max_pending):
@@ -187,7 +195,7 @@ class Loop:
         if overdue := self._overdue(now):
             return self._give_up(overdue)
         if wanted := self._wanted():
-            self._asking = wanted
+            self._asking, self._asked_at, self._missed = wanted, now, 0
             return [Ask(wanted)]
         if self._due and not self._asking:
             return self._conclude(self._order.next()) if self._order is not None else []
@@ -238,6 +246,7 @@ class Loop:
     def _conclude(self, finished: Finished) -> list[Command]:
         completed = int(np.count_nonzero(has_result(finished.state)))
         self.pending -= len(finished)
+        self._missed += len(finished)
         self.finished += len(finished)
         self.completed += completed
         self.failed += len(finished) - completed
@@ -349,7 +358,8 @@ class Loop:
             return 0
         if (self.draining or not self.slots) and not self._due:
             return 0
-        room = self._room() - self.pending
+        spare = self._spare if self.ahead and self._order is None else 0
+        room = self._room() + spare - self.pending
         if self.limits.trials is not None:
             room = min(room, self.limits.trials - self.finished - self.pending)
         if self.limits.max_failures is not None and not self.completed:  # not one trial more
@@ -357,7 +367,7 @@ class Loop:
             most = max(self.limits.max_failures, slots)
             room = min(room, most - self.failed - self.pending)
         if self._order is None:  # else keep the window full, however fast the trials are
-            free = self._capacity() - self._held
+            free = self._capacity() + spare - self._held
             room = min(room, free * self._size() - len(self._ready))
         return max(0, room)
 

@@ -47,6 +47,7 @@ class Progress:
     error       what went wrong last, in a line
     study       where the study lies; None: in memory
     require     bounds that the best trial meets, such as "gb <= 8"
+    notes       what is to be said once, at the start
     """
 
     name: str
@@ -67,6 +68,7 @@ class Progress:
     error: str | None = None
     study: str | None = None
     require: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def left(self) -> float | None:

@@ -18,6 +18,8 @@ from .objectives import SECONDS, Objectives, as_numbers
 from .records import RETRIED, Finished, Reports, Trials
 from .work import Work
 
+#: name of the metric that says which strategy of several has proposed a trial
+PROPOSER = "proposer"
 _SAME = 1e-9  # in the unit cube: machines differ in the last bits of logarithms
 
 #: number of a trial -> (rung, (m,) losses there) of each rung that it has reported
@@ -32,6 +34,9 @@ class Host(Protocol):
 
     def ask(self, n: int) -> Trials:
         """At most n trials."""
+
+    def signed(self, finished: Finished) -> Finished:
+        """The results with the names of who has proposed them, where there are several."""
 
     def tell(self, finished: Finished) -> Finished:
         """Take in results; returns them with `after` as it is to be logged."""
@@ -53,6 +58,10 @@ class Nobody:
     def ask(self, n: int) -> Trials:
         """None."""
         return self._none
+
+    def signed(self, finished: Finished) -> Finished:
+        """As they are."""
+        return finished
 
     def tell(self, finished: Finished) -> Finished:
         """Mark them as told before."""
@@ -121,7 +130,11 @@ class Proposer:
 
     def ask(self, n: int) -> Trials:
         """At most n trials, with their numbers in the study."""
-        self.state, batch = self.strategy.ask(self.state, n)
+        return self.adopt(*self.strategy.ask(self.state, n))
+
+    def adopt(self, state: State, batch: Batch) -> Trials:
+        """Take over what an ask from the present state has come to."""
+        self.state = state
         if self.rungs or batch.budget is not None:
             self._remember(batch)
         parent = batch.parent
@@ -182,6 +195,16 @@ class Proposer:
             pending.curve[rung] = loss
 
     # --- results --------------------------------------------------------------------------
+
+    def signed(self, finished: Finished) -> Finished:
+        """The results with a metric PROPOSER, where several strategies propose points.
+
+        It is a metric, as any program reads these; one of the objective's own stays.
+        """
+        names = self.strategy.proposers(self.state, finished.number - self.first)
+        if names is None or PROPOSER in finished.metrics:
+            return finished
+        return replace(finished, metrics={**finished.metrics, PROPOSER: np.array(names, object)})
 
     def tell(self, finished: Finished) -> Finished:
         """Take in results, as they come."""

@@ -210,6 +210,8 @@ class Live:
 
     def update(self, progress: Progress) -> None:
         """Take note of how it stands; cheap enough for every turn of a loop."""
+        for text in progress.notes if self._last is None else ():
+            self.note(text)
         self._last = progress
         self._view.update(progress)
 

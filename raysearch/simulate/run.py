@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .. import strategies
-from ..arguments import check_running, check_strategy, limits_of, objectives_of, space_of
+from ..arguments import check_running, limits_of, objectives_of, space_of
+from ..choosing import settled
 from ..engine.driver import Driver
 from ..engine.evaluate import evaluate
 from ..engine.loop import Loop
@@ -79,10 +80,7 @@ def run(
     (480.0, 1.0)
     """
     space = space_of(space)
-    strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode)
-    check_strategy(strategy, objectives)
-    objectives = replace(objectives, cost=strategy.costs())
     seed = check_seed(seed)
     check_workers(workers)
     if trials is None and time_limit is None and math.isinf(space.size):
@@ -103,6 +101,8 @@ def run(
         data=None,
         address="inline",
     )
+    strategy, _ = settled(strategy, space, objectives, trials=limits.trials, slots=workers)
+    objectives = replace(objectives, cost=strategy.costs())
     proposer = Proposer(strategy, space, objectives, seed, reproducible=reproducible)
     job = Job(
         ready(objective, {}),

@@ -76,6 +76,13 @@ class Strategy(ABC, Generic[S]):
         """
         return None
 
+    def settled(self, space: Space, **known: int | float | None) -> tuple[AnyStrategy, str]:
+        """What is searched with in the end, and why, in a line; only `Auto` leaves that open.
+
+        known  trials, slots, seconds, objectives: what is known of the search; None: unknown
+        """
+        return self, ""
+
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:
         """The state before the first ask."""
@@ -119,6 +126,20 @@ class Strategy(ABC, Generic[S]):
         `slots` trials running at once need.
         """
         return slots
+
+    def asks_slowly(self) -> bool:
+        """Whether an ask may take as long as a trial; such asks are made ahead of time.
+
+        See `raysearch.engine.ahead`. No state may then depend on what is merely reported.
+        """
+        return False
+
+    def proposers(self, state: S, number: Ints) -> list[str] | None:
+        """Who has proposed these points, which are pending: names, where there are several.
+
+        A study keeps them. None: the strategy itself.
+        """
+        return None
 
 
 ANY_NUMBER = 2**62  # max_pending of strategies that do not look at losses

@@ -169,6 +169,9 @@ class GaussianProcess(Strategy[GaussianState]):
         points = np.concatenate(found)
         return state, Batch(points, np.arange(first, first + len(points)))
 
+    def asks_slowly(self) -> bool:
+        return True
+
     def tell(self, state: GaussianState, batch: Batch, outcome: Outcome) -> GaussianState:
         """Remember; models take it in when they are asked next."""
         there = np.isin(state.numbers, batch.number)

@@ -167,6 +167,9 @@ class TrustRegion(Strategy[TrustState]):
         pending = (state.numbers % self.regions == j) & (state.numbers >= state.since[j])
         return bool((state.home == j).sum() + pending.sum() < self.initial)
 
+    def asks_slowly(self) -> bool:
+        return True
+
     def tell(self, state: TrustState, batch: Batch, outcome: Outcome) -> TrustState:
         """Resize regions by their successes and failures, one point after the other.
 

@@ -88,6 +88,9 @@ class WarmStart(Strategy[WarmState]):
     def costs(self) -> str | None:
         return self.outer.costs()
 
+    def asks_slowly(self) -> bool:
+        return self.outer.asks_slowly()
+
     def init(self, space: Space, seed: int) -> WarmState:
         """The configurations as points; those that break a constraint of the space are left out."""
         first = self._points(space, seed)
@@ -100,13 +103,14 @@ class WarmStart(Strategy[WarmState]):
         """(k, d) where the configurations lie."""
         x = generator(seed, 0, _STREAM).random((len(self.configs), space.dim))
         for row, config in zip(x, self.configs, strict=True):
-            for j, (name, parameter) in enumerate(space.parameters.items()):
+            for name, parameter in space.parameters.items():
                 if name in config:
                     try:
                         number = parameter.lookup(config[name])
                     except SpaceError:
                         continue
-                    row[j] = parameter.encode(np.array([number], dtype=parameter.dtype))[0]
+                    value = np.array([number], dtype=parameter.dtype)
+                    row[space.places[name]] = parameter.encode(value)[0]
         return space.snap(x)
 
     def ask(self, state: WarmState, n: int) -> tuple[WarmState, Batch]:

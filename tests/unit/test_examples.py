@@ -112,6 +112,7 @@ def test_every_rule_is_tried_as_often(monkeypatch: pytest.MonkeyPatch) -> None:
     rs.search(
         lambda config: tried.update([config["rule"]]) or 0.0,
         optimizers.space,
+        optimizers.strategy,
         trials=optimizers.settings["trials"],
         address="inline",
         progress=False,

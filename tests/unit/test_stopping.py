@@ -16,7 +16,13 @@ SPACE = {"x": rs.Float(-1, 1)}
 
 
 def search(objective=lambda c: c["x"] ** 2, **options):
-    options = {"trials": 200, "address": "inline", "progress": False, **options}
+    options = {
+        "strategy": rs.QuasiRandom(),
+        "trials": 200,
+        "address": "inline",
+        "progress": False,
+        **options,
+    }
     return rs.search(objective, SPACE, **options)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import raysearch as rs
 from raysearch.errors import UsageError
-from raysearch.space import Choice, Float, Int, Space
+from raysearch.space import Array, Choice, Float, Int, Space
 from raysearch.strategies import build, from_json, to_json
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.gaussian_process import GaussianProcess
@@ -31,6 +31,14 @@ def test_configurations_come_first_in_their_order() -> None:
     assert configs[:2] == [other, GOOD]
     assert configs[2] != other  # once is enough
     assert batch.number.tolist() == [0, 1, 2]
+
+
+def test_an_array_comes_back_as_it_was() -> None:
+    space = Space({"w": Array(3, -1, 1), "x": Float(0, 1)})
+    good = {"w": np.array([-1.0, 0.25, 0.5]), "x": 0.75}
+    _, _, (config, *_) = asked(WarmStart(RandomSearch(), [good]), space)
+    assert config["w"].tolist() == [-1.0, 0.25, 0.5]
+    assert config["x"] == 0.75
 
 
 def test_other_spaces_lend_what_fits() -> None:
