@@ -25,8 +25,10 @@ BUG = 1
 USAGE = 2
 NO_VALID_TRIAL = 3
 CORRUPT = 65
+CLUSTER = 69
 CANNOT_CREATE = 73
 PIPE_CLOSED = 141
+STOPPED = 143
 
 
 class ExperimentError(errors.UsageError):
@@ -49,7 +51,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.StudyMismatch, 78),
     (errors.StudyFormat, 78),
     (errors.ClusterLost, 75),
-    (errors.ClusterError, 69),
+    (errors.ClusterError, CLUSTER),
     (OutputError, CANNOT_CREATE),
     (OSError, 74),  # StudyStorage among them
     (KeyboardInterrupt, 130),

@@ -120,6 +120,15 @@ def token_file() -> Path:
     return Path.home() / ".ray" / "auth_token"
 
 
+def read_token() -> str | None:
+    """The token that Ray would show."""
+    token = os.environ.get("RAY_AUTH_TOKEN")
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or token_file()
+    with suppress(OSError):
+        return token or Path(path).read_text().strip()
+    return None
+
+
 def authenticate(target: str | None) -> None:
     """Use the token there is; refuse a head that asks for none; give a new Ray its own.
 

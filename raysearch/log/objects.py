@@ -21,7 +21,6 @@ from ..errors import StudyLocked
 from . import lease
 from .storage import FOLDERS, Storage
 
-_LOCK = "lock"
 _AGAIN_SECONDS = (0.1, 1.0, 5.0)  # waits before an upload is tried again
 
 
@@ -80,11 +79,11 @@ class ObjectStorage(Storage):
                 "wait for it or end it, or use another study"
             )
         mine = json.dumps(lease.mine()).encode()
-        self._put(_LOCK, mine)
+        self._put(lease.LOCK, mine)
 
         def release() -> None:
-            if self.exists(_LOCK) and self.read(_LOCK) == mine:  # nobody has taken over
-                self.remove(_LOCK)
+            if self.exists(lease.LOCK) and self.read(lease.LOCK) == mine:  # nobody has taken over
+                self.remove(lease.LOCK)
 
         return release
 
@@ -95,7 +94,7 @@ class ObjectStorage(Storage):
         return lease.describe(found)
 
     def _lease(self) -> dict[str, object] | None:
-        return lease.parse(self.read(_LOCK)) if self.exists(_LOCK) else None
+        return lease.parse(self.read(lease.LOCK)) if self.exists(lease.LOCK) else None
 
     def _put(self, name: str, data: bytes) -> None:
         for seconds in _AGAIN_SECONDS:

@@ -26,13 +26,16 @@ LAYERS = (
     "report",
     "arguments stopping repeats reruns monitor resume session search",
     "simulate",
+    "cluster",
     "testing cli integrations",
 )
 LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 
 #: Beside numpy and scipy: who may import what else, by the start of the file's path.
 THIRD_PARTY = {
-    "ray": ("engine/ray_",),
+    "ray": ("engine/ray_", "cluster/"),
+    "pathspec": ("cluster/pack.py",),
+    "aiohttp": ("cluster/jobs.py",),
     "pyarrow": (
         "log/",
         "study.py",
