@@ -59,7 +59,7 @@ class Host:
             },
         )
         assert self._process.stdout is not None
-        for line in self._process.stdout:  # Ray's own loop knows no `yield from`
+        for line in self._process.stdout:  # noqa: UP028 (Ray sends to what it iterates)
             yield line
         yield self._process.wait()
 
