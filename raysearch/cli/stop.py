@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 
 from ..errors import UsageError
-from ..log.lease import LOCK
 from .command import Command
 from .console import say
 from .submit import address_option, cluster_option, jobs_of
@@ -38,7 +37,7 @@ def command(target: str, address: str | None, cluster: Path | None) -> None:
 def _stop_here(path: str) -> None:
     """SIGTERM for the process that writes to a study in a folder here."""
     from ..log import Reader
-    from ..log.lease import parse
+    from ..log.lease import LOCK, parse
 
     reader = Reader(path)
     who = reader.holder()

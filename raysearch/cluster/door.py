@@ -24,16 +24,19 @@ def knock(address: str) -> None:
     check_form(address)
     try:
         status, answer = _ask(address, None)
-        if status in _REFUSALS:
+        locked = status in _REFUSALS
+        if locked:
             token = read_token()
-            if token is None or _ask(address, token)[0] in _REFUSALS:
+            if token is not None:
+                status, answer = _ask(address, token)
+            if status in _REFUSALS:
                 raise ClusterError(f"address: the head at {address} {refused(token_source())}")
-        elif status != 200 or "ray_version" not in answer:
+        if status != 200 or "ray_version" not in answer:
             raise ClusterError(
                 f"address: what answers at {address} is no job server of Ray (HTTP status "
                 f"{status}); expected that of a head's dashboard, as in http://127.0.0.1:8265"
             )
-        elif not insecure():
+        if not locked and not insecure():
             raise ClusterError(f"address: the head at {address} {OPEN}")
     except (OSError, HTTPException) as error:
         why = error.reason if isinstance(error, URLError) else error

@@ -112,7 +112,8 @@ def _walk(folder: Path, root: Path, rules: Rules, secret: list[str]) -> Iterator
         is_folder = path.is_dir()
         if name in CACHES or _ignored(path, is_folder, rules):
             continue
-        if any(fnmatchcase(name, pattern) for pattern in SECRETS):
+        led_to = path.resolve().name.lower() if path.is_symlink() else name
+        if any(fnmatchcase(n, pattern) for n in (name, led_to) for pattern in SECRETS):
             secret.append(path.relative_to(root).as_posix())
             continue
         if path.is_symlink():

@@ -15,7 +15,7 @@ SCRIPTS = sorted(p for p in [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"] if
 
 #: Each line imports only from itself and from lines above it.
 LAYERS = (
-    "errors scalars rng trial space slopes",
+    "errors scalars secret rng trial space slopes",
     "optim",
     "hypergrad",
     "models",
