@@ -124,7 +124,10 @@ class Jobs:
         """
         keeper = ["python", "-m", "raysearch.cluster.keeper", f"{driver_cpus:g}", *arguments]
         stem = "".join(c if c.isalnum() else "-" for c in os.path.basename(file).split(".")[0])
-        environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), **environment}
+        folder = os.path.dirname(file)  # from which trials import as the driver does
+        own = {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS)}
+        own |= {"PYTHONPATH": folder} if folder else {}  # Ray adds that of the nodes
+        environment = {**own, **environment}
         runtime_env: dict[str, Any] = {"working_dir": archive, "env_vars": environment}
         if pip:
             options = ["--disable-pip-version-check", "--no-deps", "--require-hashes"]

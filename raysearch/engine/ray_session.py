@@ -1,9 +1,9 @@
 """A connection to Ray for the length of a search: found or started, and kept quiet.
 
 Ray's own messages, and what trials print, go into the study's log file instead of the
-terminal. A Ray that was running before is left running; one that was started here ends
-with the search. Ray listens on all interfaces, so one that is started here asks for a
-token, which is made for this process and never written to disk.
+terminal, with secrets masked. A Ray that was running before is left running; one that was
+started here ends with the search. Ray listens on all interfaces, so one that is started here
+asks for a token, which is made for this process and never written to disk.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClusterError
+from ..secret import mask
 from .ray_access import PROBE_SECONDS, authenticate, find
 
 MAX_LOG_BYTES = 10_000_000
@@ -157,7 +158,7 @@ class _Sink:
             if self._left <= 0:
                 text = "(the rest is left out: this file has reached 10 MB)\n"
             with suppress(OSError):  # a disk that is full; no message is worth a search
-                self._file.write(text)
+                self._file.write(mask(text))
                 self._file.flush()
 
     def flush(self) -> None:
