@@ -6,14 +6,14 @@
 2     the command line, or an argument, is wrong
 3     the search ended without a single valid trial
 65    the study is corrupt
-69    Ray cannot be reached
+69    Ray cannot be reached, or would let anybody in
 73    the study is locked, or the output cannot be created
 74    the storage failed
 75    the cluster was lost; the same command goes on
 78    the experiment file, or the format or settings of the study, do not fit
 130   ended in order by Ctrl-C; the same command goes on
 141   the reader of standard output went away
-143   ended in order by SIGTERM; the same command goes on
+143   ended in order by SIGTERM, or by `stop`; the same command goes on
 ====  ======================================================
 """
 
