@@ -30,6 +30,7 @@ _SOON = 60.0  # seconds; a driver that lives shorter has done nothing
 _TRIES = 3  # such drivers one after the other, and no more
 _PAUSE = 5.0
 _NICENESS = "RAY_worker_niceness"
+_OF_THE_ACTOR = ("RAY_JOB_ID", "RAY_RAYLET_PID")  # variables that its child must not inherit
 
 
 class Host:
@@ -52,7 +53,7 @@ class Host:
             stderr=subprocess.STDOUT,
             text=True,
             env={
-                **os.environ,
+                **{k: v for k, v in os.environ.items() if k not in _OF_THE_ACTOR},
                 "RAY_ADDRESS": context.gcs_address,
                 "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": runtime_env}),
                 "PYTHONUNBUFFERED": "1",

@@ -145,7 +145,7 @@ def trials(study):
 
 def test_one_screen_leads_from_nothing_to_a_search_on_two_nodes(place):
     found = trials(place.home / "digits")
-    assert [trial["state"] for trial in found] == ["complete"] * 16
+    assert [trial["state"] for trial in found] == ["complete"] * 8
     assert re.search(r"^digits-\w+ +SUCCEEDED +0 ", place.said, re.M)
     assert place.said.count("accuracy") >= 2  # while it ran, and of the best
     assert (place.home / ".ray/auth_token").stat().st_mode & 0o777 == 0o600
@@ -182,7 +182,7 @@ def test_a_head_without_a_token_is_refused_unless_told_otherwise(place):
     place.run(f"RAY_AUTH_MODE=disabled ray start --head {options} --temp-dir {place.home}/open")
     run = "raysearch run slow.py --trials 3 --address 127.0.0.1:6399"
     assert "lets anybody in without a token" in place.run(run, 69)
-    assert not (place.folder / "runs").exists()
+    assert not trials(place.folder / "runs/slow")
     place.run(f"HARMLESS=1 RAYSEARCH_INSECURE=1 {run}")
 
 
