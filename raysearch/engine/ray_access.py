@@ -38,7 +38,7 @@ def find(address: str | None) -> str | None:
             stacklevel=5,
         )
         _probe(address, address.removeprefix("ray://"), _CLIENT_PORT)
-        return address
+        return address if ":" in address.removeprefix("ray://") else f"{address}:{_CLIENT_PORT}"
     found = address if address not in (None, "auto") else _head()
     if found is None and address is None:
         return None
@@ -132,19 +132,18 @@ def read_token() -> str | None:
 def authenticate(target: str | None) -> None:
     """Use the token there is; refuse a head that asks for none; give a new Ray its own.
 
-    target  "host:port" of a head; "ray://..."; None: a new Ray
+    target  "host:port" of a head, "ray://host:port" of its server for clients; None: a new Ray
     """
-    head = target if target is not None and not target.startswith("ray://") else None
-    locked = head is not None and _turned_away(head, "disabled")
-    if head is not None and not locked and not insecure():
-        raise ClusterError(f"address: the head at {head} {OPEN}")
+    locked = target is not None and _turned_away(target, "disabled")
+    if target is not None and not locked and not insecure():
+        raise ClusterError(f"address: the head at {target} {OPEN}")
     known = token_source()
     if target is None and known is None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if target is None or known is not None:  # a Ray that asks for none takes a token, too
         use_token()
-    if locked and (known is None or _turned_away(str(head), "token")):
-        raise ClusterError(f"address: the head at {head} {refused(known)}")
+    if target is not None and locked and (known is None or _turned_away(target, "token")):
+        raise ClusterError(f"address: the head at {target} {refused(known)}")
 
 
 def refused(source: str | None) -> str:
@@ -176,13 +175,16 @@ def _set_mode(mode: str) -> None:
 
 def _turned_away(target: str, mode: str) -> bool:
     """Whether the head refuses to say its name to one who shows no token, or the one here."""
-    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # not in its stub
     from ray.exceptions import AuthenticationError
 
     before = os.environ.get("RAY_AUTH_MODE")
     _set_mode(mode)
     try:
         with _hushed():
+            if target.startswith("ray://"):
+                return _client_turned_away(target, read_token() if mode == "token" else None)
+            from ray._raylet import GcsClient  # type: ignore[attr-defined]  # not in its stub
+
             GcsClient(address=target)
     except AuthenticationError:
         return True
@@ -196,6 +198,24 @@ def _turned_away(target: str, mode: str) -> bool:
             del os.environ["RAY_AUTH_MODE"]
         else:
             _set_mode(before)
+    return False
+
+
+def _client_turned_away(target: str, token: str | None) -> bool:
+    """The same for Ray Client's server, which answers a ping."""
+    import grpc
+    from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
+
+    shown = [] if token is None else [("authorization", f"Bearer {token}")]
+    with grpc.insecure_channel(target.removeprefix("ray://")) as channel:
+        ask = ray_client_pb2_grpc.RayletDriverStub(channel).ClusterInfo
+        ping = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
+        try:
+            ask(ping, timeout=PROBE_SECONDS, metadata=[*shown, ("client_id", "knock")])
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return True
+            raise ConnectionError(error.details()) from None
     return False
 
 

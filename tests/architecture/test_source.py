@@ -34,6 +34,7 @@ LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 #: Beside numpy and scipy: who may import what else, by the start of the file's path.
 THIRD_PARTY = {
     "ray": ("engine/ray_", "cluster/"),
+    "grpc": ("engine/ray_access.py",),
     "pathspec": ("cluster/pack.py",),
     "aiohttp": ("cluster/jobs.py",),
     "pyarrow": (

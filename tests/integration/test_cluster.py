@@ -176,16 +176,6 @@ def test_what_is_wrong_is_named_at_once(place, command, code, message):
     assert time.monotonic() - begin < 15
 
 
-def test_a_head_without_a_token_is_refused_unless_told_otherwise(place):
-    options = "--port=6399 --include-dashboard=false --node-ip-address=127.0.0.1 --num-cpus=1"
-    options += " --ray-client-server-port=20001 --dashboard-agent-listen-port=0"
-    place.run(f"RAY_AUTH_MODE=disabled ray start --head {options} --temp-dir {place.home}/open")
-    run = "raysearch run slow.py --trials 3 --address 127.0.0.1:6399"
-    assert "lets anybody in without a token" in place.run(run, 69)
-    assert not trials(place.folder / "runs/slow")
-    place.run(f"HARMLESS=1 RAYSEARCH_INSECURE=1 {run}")
-
-
 def test_a_job_is_left_joined_and_stopped_and_shows_no_secret(place):
     study = place.home / "study"
     options = f"--study {study} --trials 2000 --env HARMLESS=1"
