@@ -23,7 +23,7 @@ import raysearch as rs
 ROOT = Path(__file__).parents[2]
 ALONE = ["unshare", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
 ADDRESS = "--address http://127.0.0.1:8265"
-CANARY = "canary-that-nobody-may-see"
+CANARY = f"canary-{os.getpid()}-that-nobody-may-see"
 PATIENCE = 200.0
 
 pytest.importorskip("aiohttp", reason="needs ray[default]")
@@ -82,15 +82,24 @@ class Place:
 
     def run(self, line: str, code: int = 0, folder: Path | None = None) -> str:
         """Run a line of bash to its end; returns what it said."""
-        process = self.start(line, folder)
-        said = process.communicate(timeout=PATIENCE)[0]
-        assert process.returncode == code, said
-        return said
+        return finish(self.start(line, folder), code)
 
     def close(self) -> None:
         """End all that runs there."""
         self.first.kill()  # and with it, the first process there, and so all
         self.first.wait()
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> str:
+    """Wait for the end; returns what was said."""
+    try:
+        said = process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        for pid in children(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        raise AssertionError(process.communicate()[0]) from None
+    assert process.returncode == code, said
+    return said
 
 
 def children(pid: int) -> list[int]:
@@ -182,8 +191,7 @@ def test_a_job_is_left_joined_and_stopped_and_shows_no_secret(place):
     job = place.start(f"exec raysearch submit slow.py {options} {ADDRESS}")
     wait(lambda: len(trials(study)) > 3, "trials are done")
     interrupt(job)
-    said = job.communicate(timeout=PATIENCE)[0]
-    assert job.returncode == 130, said
+    said = finish(job, 130)
     assert "left out, as it may hold a secret: .env" in said
     attach = re.search(r"watch it: (.*)", said)[1]
     stop = re.search(r"stop it: +(.*)", said)[1]
@@ -193,8 +201,7 @@ def test_a_job_is_left_joined_and_stopped_and_shows_no_secret(place):
     assert "RUNNING" in place.run(attach.removesuffix(" --watch"))
     watching = place.start(attach)
     assert re.search(r"job slow-\w+: STOPPED", place.run(stop))
-    heard = watching.communicate(timeout=PATIENCE)[0]
-    assert watching.returncode == 143, heard
+    heard = finish(watching, 143)
     assert "ended by SIGTERM, in order" in heard
     assert "running" not in place.run(f"raysearch status {study}")
 
@@ -221,7 +228,6 @@ def test_a_driver_whose_node_dies_goes_on_elsewhere_and_no_trial_is_lost(place):
     wait(lambda: len(trials(study)) > 3, "trials are done")
     place.run("kill -9 $(ps -o ppid= -p $(pgrep -f ^ray::Host.run))")  # the raylet
     place.run(node)
-    said = job.communicate(timeout=PATIENCE)[0]
-    assert job.returncode == 0, said
+    said = finish(job)
     assert "starting another driver" in said
     assert sorted(trial["number"] for trial in trials(study)) == list(range(60))
