@@ -220,8 +220,8 @@ def texts(folder):
 
 def test_a_driver_whose_node_dies_goes_on_elsewhere_and_no_trial_is_lost(place):
     study = place.home / "lost"
-    node = "RAY_AUTH_MODE=token ray start --address=127.0.0.1:6379 --node-ip-address=127.0.0.1 --num-cpus=4"
-    node += " --dashboard-agent-listen-port=0"
+    node = "RAY_AUTH_MODE=token ray start --address=127.0.0.1:6379 --num-cpus=4"
+    node += " --node-ip-address=127.0.0.1 --dashboard-agent-listen-port=0"
     place.run(node)
     options = f"--study {study} --trials 60 --driver-cpus 3 --env HARMLESS=1"
     job = place.start(f"exec raysearch submit slow.py {options} {ADDRESS}")
