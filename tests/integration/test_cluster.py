@@ -125,7 +125,7 @@ def commands() -> list[str]:
     text = (ROOT / "docs/cluster.md").read_text("utf-8")
     block = re.search(r"^```console\n(.*?)^```", text, re.M | re.S)
     assert block is not None
-    return [line.removeprefix("$ ") for line in block[1].splitlines()]
+    return block[1].removeprefix("$ ").replace("\\\n", "").strip().split("\n$ ")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def place():
     made = Place(Path(tempfile.mkdtemp(prefix="rs", dir="/tmp")))
     try:
         setup, *lines, last = commands()
-        assert setup == "scripts/setup && source .venv/bin/activate"  # which this test runs in
+        assert setup == "scripts/setup cluster && source .venv/bin/activate"  # which this test runs in
         assert last == "ray stop"
         made.said = made.run("\n".join(["set -e", *lines]), folder=ROOT)
         (made.folder / "slow.py").write_text(SLOW)
@@ -210,7 +210,7 @@ def texts(folder):
 
 def test_a_driver_whose_node_dies_goes_on_elsewhere_and_no_trial_is_lost(place):
     study = place.home / "lost"
-    node = "RAY_AUTH_MODE=token ray start --address=127.0.0.1:6379 --num-cpus=4"
+    node = f"{ROOT}/cluster/node/start worker 127.0.0.1:6379 --num-cpus=4"
     node += " --node-ip-address=127.0.0.1 --dashboard-agent-listen-port=0"
     place.run(node)
     options = f"--study {study} --trials 30 --driver-cpus 3 --env HARMLESS=1"
