@@ -133,7 +133,7 @@ def place():
     made = Place(Path(tempfile.mkdtemp(prefix="rs", dir="/tmp")))
     try:
         setup, *lines, last = commands()
-        assert setup == "scripts/setup cluster && source .venv/bin/activate"  # which this test runs in
+        assert setup == "scripts/setup cluster && source .venv/bin/activate"  # where tests run
         assert last == "ray stop"
         made.said = made.run("\n".join(["set -e", *lines]), folder=ROOT)
         (made.folder / "slow.py").write_text(SLOW)
