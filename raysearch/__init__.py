@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .search import confirm as confirm
     from .search import retry as retry
     from .search import search as search
+    from .space import Array as Array
     from .space import Choice as Choice
     from .space import Float as Float
     from .space import Int as Int
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving
     from .strategies.tpe import TPE as TPE
     from .strategies.trust_region import TrustRegion as TrustRegion
+    from .strategies.warm_start import WarmStart as WarmStart
     from .study import Study as Study
     from .trial import Trial as Trial
 
@@ -66,7 +68,7 @@ _MODULES = {
     "StudyError UsageError",
     "repeats": "repeated",
     "search": "confirm retry search",
-    "space": "Choice Float Int Space",
+    "space": "Array Choice Float Int Space",
     "stopping": "NoImprovement RegretBelow Target",
     "study": "Study",
     "trial": "Trial",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import pyarrow as pa
 from . import strategies
 from .arguments import (
     check_budgets,
+    check_costs,
     check_option,
     check_running,
     check_strategy,
@@ -26,6 +28,7 @@ from .arguments import (
 from .engine.driver import steady_clock
 from .engine.executors import Where
 from .engine.loop import Loop
+from .engine.objectives import to_json
 from .engine.progress import Progress
 from .engine.proposer import Nobody, Proposer
 from .engine.records import Job
@@ -70,6 +73,7 @@ def search(
     time_limit: float | None = None,
     metric: str | Mapping[str, str] = "loss",
     mode: str = "min",
+    require: Mapping[str, str] | None = None,
     seed: int = 0,
     study: str | Path | None = None,
     resume: bool | Literal["changed"] = True,
@@ -91,7 +95,8 @@ def search(
 
     objective     function of (config) or (config, trial) that returns a number or a
                   mapping of metrics; or, marked ``@vectorized``, of columns; or a generator
-                  that yields metrics as it trains, or pairs of metrics and a state
+                  that yields metrics as it trains, or pairs of metrics and a state; or a
+                  class of such: each worker makes an instance, which lives with the search
     space         what is searched
     strategy      how; QuasiRandom() if left out
     trials        finished trials in the study, failed ones included; None: no limit
@@ -99,10 +104,12 @@ def search(
     metric        name of the metric to optimise; or, for several objectives, a mapping
                   from names to "min" or "max"
     mode          "min" or "max", of the one metric
+    require       bounds on metrics, such as {"gb": "<= 8", "accuracy": ">= 0.9"}: only trials
+                  that meet them all can be the best. Every trial has to return these metrics
     seed          of everything random, in [0, 2**64)
     study         folder or URI where results are stored; None: in memory
     resume        True: go on with a study that is there; False: there must be none;
-                  "changed": go on although space, strategy, metric or seed differ
+                  "changed": go on although space, strategy, metric, bounds or seed differ
     concurrency   trials at once, at most; None: as many as the cluster can run
     ray_options   for each task, such as {"num_cpus": 1, "num_gpus": 0.25}
     retries       how often a trial is tried again whose worker died
@@ -141,8 +148,9 @@ def search(
     begin = steady_clock()
     space = space_of(space)
     strategy = strategies.get("quasi-random")() if strategy is None else strategy
-    objectives = objectives_of(metric, mode)
+    objectives = objectives_of(metric, mode, require)
     check_strategy(strategy, objectives)
+    objectives = replace(objectives, cost=strategy.costs())
     limits = limits_of(
         begin,
         trials=trials,
@@ -172,10 +180,12 @@ def search(
         address=address,
     )
     check_budgets(objective, strategy)
+    check_costs(strategy, reproducible)
     spec: dict[str, Any] = {
         "space": space.to_json(),
         "strategy": strategies.to_json(strategy),
         "metric": objectives.to_json(),
+        **({"require": to_json(objectives.bounds)} if objectives.bounds else {}),
         "seed": seed,
         **({"reproducible": concurrency} if reproducible else {}),
     }
@@ -196,6 +206,7 @@ def search(
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
             judged=bool(proposer.rungs),
+            width=space.dim,
         )
         job = Job(
             objective,
@@ -324,6 +335,7 @@ def retry(
             finished=len(stored) - again,
             completed=stored.counts.get("complete", 0),
             backlog=backlog,
+            width=space.dim,
         )
         job = Job(objective, space, objectives, spec["seed"], limits.timeout, data or {})
         where = Where(address, ray_options, concurrency)

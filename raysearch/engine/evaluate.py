@@ -23,7 +23,7 @@ from ..trial import COMPLETE, CRASHED, FAILED, INVALID, ROOT, TIMEOUT, Floats, T
 from .checkpoint import unpack
 from .gradients import flattened
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
-from .objective import Signature
+from .objective import Signature, together
 from .records import Checkpoint, Job, Metrics, Results, Trials
 from .surroundings import Surroundings
 from .watchdog import TimeUp, Watchdog
@@ -153,6 +153,7 @@ def arguments_of(
             budget,
             None if parent == ROOT else parent,
             unpack(start.data) if start else None,
+            job.device,
         )
         for i, (number, config, seed, budget, parent) in enumerate(
             zip(trials.number.tolist(), configs, seeds, budgets, parents, strict=True)
@@ -164,7 +165,7 @@ def arguments_of(
 
 def _table(rows: list[Any], batch: Outcomes, job: Job) -> Metrics:
     """Columns from rows, each a mapping of metrics or the bare value of the objective."""
-    names = job.objectives.names
+    names = job.objectives.needed
     kinds = set(map(type, rows))
     if kinds == {float} and len(names) == 1:
         return {names[0]: np.array(rows)}
@@ -198,7 +199,7 @@ def _run_columns(
     try:
         if limit is not None:
             watchdog.begin(limit)
-        value = job.objective(trials.columns)
+        value = job.objective(together(trials.columns))
         watchdog.end()
         batch.metrics = clean_columns(flattened(value, job.space), job.objectives, k)
     except KeyboardInterrupt:

@@ -14,7 +14,8 @@ from ..space import Columns, Space
 from ..strategies.base import ANY_NUMBER, AnyStrategy, State
 from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
 from .gradients import gradient_of
-from .records import RETRIED, Finished, Objectives, Reports, Trials
+from .objectives import SECONDS, Objectives, as_numbers
+from .records import RETRIED, Finished, Reports, Trials
 from .work import Work
 
 _SAME = 1e-9  # in the unit cube: machines differ in the last bits of logarithms
@@ -224,8 +225,22 @@ class Proposer:
         gradient = gradient_of(finished.metrics, finished.columns, self.space)
         if gradient is not None and self.objectives.maximize[0]:
             gradient = -gradient
-        outcome = Outcome(loss, budget, curve, gradient=gradient)
+        constraint = None
+        if self.objectives.bounds:
+            constraint = self.objectives.constraint(len(finished), finished.metrics)
+        outcome = Outcome(loss, budget, curve, constraint, gradient, self._cost(finished))
+        if not self.strategy.constrained:
+            outcome = outcome.unconstrained()
         self.state = self.strategy.tell(self.state, batch, outcome)
+
+    def _cost(self, finished: Finished) -> Floats | None:
+        """(k,) what the trials have cost, if that matters."""
+        name, unknown = self.objectives.cost, np.full(len(finished), np.nan)
+        if name is None:
+            return None
+        if name == SECONDS:
+            return finished.seconds
+        return as_numbers(finished.metrics.get(name, unknown))
 
 
 class Replay:

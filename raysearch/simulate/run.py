@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..arguments import check_running, check_strategy, limits_of, objectives_of,
 from ..engine.driver import Driver
 from ..engine.evaluate import evaluate
 from ..engine.loop import Loop
-from ..engine.objective import examine
+from ..engine.objective import examine, ready
 from ..engine.proposer import Host, Proposer
 from ..engine.records import Finished, Job, Trials
 from ..errors import UsageError
@@ -81,6 +82,7 @@ def run(
     strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode)
     check_strategy(strategy, objectives)
+    objectives = replace(objectives, cost=strategy.costs())
     seed = check_seed(seed)
     check_workers(workers)
     if trials is None and time_limit is None and math.isinf(space.size):
@@ -103,7 +105,7 @@ def run(
     )
     proposer = Proposer(strategy, space, objectives, seed, reproducible=reproducible)
     job = Job(
-        objective,
+        ready(objective, {}),
         space,
         objectives,
         seed,
@@ -136,6 +138,7 @@ def run(
         in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
         window=workers if reproducible else None,
         judged=bool(proposer.rungs),
+        width=space.dim,
     )
     spec: dict[str, Any] = {
         "space": space.to_json(),

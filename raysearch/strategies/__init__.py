@@ -46,6 +46,7 @@ STRATEGIES: dict[str, str] = {
     "es": "evolution_strategy:EvolutionStrategy",
     "tpe": "tpe:TPE",
     "gradient": "gradient_search:GradientSearch",
+    "warm-start": "warm_start:WarmStart",
 }
 
 

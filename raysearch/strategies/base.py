@@ -61,12 +61,20 @@ class Strategy(ABC, Generic[S]):
 
     #: whether losses with more than one column are understood
     multi_objective: ClassVar[bool] = False
+    #: whether `Outcome.constraint` is understood; if not, what breaks one comes as infinitely bad
+    constrained: ClassVar[bool] = False
     #: whether it promises to beat random search on smooth functions of some parameters
     beats_random: ClassVar[bool] = False
 
     def takes(self, objectives: int) -> bool:
         """Whether it understands losses with so many columns."""
         return objectives == 1 or self.multi_objective
+
+    def costs(self) -> str | None:
+        """What tells it what a trial costs, as `Outcome.cost`: the name of a metric, or "seconds",
+        for how long it ran. None: it does not matter.
+        """
+        return None
 
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:

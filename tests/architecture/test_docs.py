@@ -33,7 +33,8 @@ def code_blocks(path: Path, language: str) -> list[str]:
 
 
 def test_the_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 150
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert len([line for line in lines if not line.startswith("| `")]) < 130
 
 
 def test_the_readme_lists_the_registered_strategies() -> None:

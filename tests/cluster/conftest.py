@@ -93,9 +93,12 @@ class Machine:
         self.stub("srun", SRUN)
         self.stub("scontrol", SCONTROL)
         self.stub("raysearch", then.replace("NOTES", repr(str(self.notes))))
+        project = self.home.parent / "project"  # without a .venv, whose `ray` would be a real one
+        project.mkdir()
+        (project / "cluster").symlink_to(ROOT / "cluster")
         return self.popen(
             "exec bash cluster/slurm/search.sbatch FILE.py --trials 200 --study runs/x",
-            SLURM_SUBMIT_DIR=str(ROOT),
+            SLURM_SUBMIT_DIR=str(project),
             SLURM_JOB_ID=str(os.getpid()),
             SLURM_JOB_NODELIST="node[1-3]",
             SLURM_CPUS_PER_TASK="16",

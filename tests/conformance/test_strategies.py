@@ -16,6 +16,8 @@ from raysearch.strategies.local_search import LocalSearch
 from raysearch.strategies.median_stopping import MedianStopping
 from raysearch.strategies.quasi_random import QuasiRandom
 from raysearch.strategies.successive_halving import SuccessiveHalving
+from raysearch.strategies.tpe import TPE
+from raysearch.strategies.warm_start import WarmStart
 from raysearch.testing import conformance
 from raysearch.testing.spaces import spaces
 
@@ -32,6 +34,8 @@ OPTIONS = [
     GridSearch(order="shuffled"),
     GradientSearch(outer=LocalSearch(chains=1), rule="Adam", starts=3),
     GradientSearch(estimate="differences"),
+    WarmStart(LocalSearch(), [{"rule": "none"}, {"rule": "sgd", "momentum": 0.9, "every": 7}]),
+    WarmStart(TPE(), [{"rule": "none"}]),
     *SAMPLERS,
 ]
 CLAIMING = [name for name in STRATEGIES if get(name).beats_random]
@@ -64,7 +68,7 @@ def test_contract_in_a_finite_space(strategy, check):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(space=spaces(), seed=st.integers(0, 2**64 - 1))
+@given(space=spaces(arrays=True), seed=st.integers(0, 2**64 - 1))
 def test_contract_in_any_space(name, space, seed):
     for check in conformance.CHECKS:
         check(get(name)(), space, seed)
