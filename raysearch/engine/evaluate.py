@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import rng
+from ..secret import mask
 from ..trial import COMPLETE, CRASHED, FAILED, INVALID, ROOT, TIMEOUT, Floats, Trial
 from .checkpoint import unpack
 from .gradients import flattened
@@ -258,8 +259,8 @@ def _frames(error: BaseException) -> str:
 
 
 def _tidy(report: str) -> str:
-    """Storable, printable, and at most 64 kB, without its middle."""
-    report = text(report).translate(_CONTROL)
+    """Storable, printable, without secrets, and at most 64 kB, without its middle."""
+    report = mask(text(report).translate(_CONTROL))
     encoded = report.encode()
     if len(encoded) > _HEAD + _TAIL:
         head, tail = encoded[:_HEAD], encoded[-_TAIL:]

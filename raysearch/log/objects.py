@@ -22,7 +22,6 @@ from ..errors import StudyLocked
 from . import lease
 from .storage import Storage
 
-_LOCK = "lock"
 _AGAIN_SECONDS = (0.1, 1.0, 5.0, 15.0, 30.0)  # waits before something is tried again
 _LOOK_SECONDS = 6.0  # after so long, none but the results of trials are worth another try
 _WHOLE_BYTES = 32_000_000  # an object up to this size is fetched by one request
@@ -86,11 +85,11 @@ class ObjectStorage(Storage):
                 "wait for it or end it, or use another study"
             )
         mine = json.dumps(lease.mine()).encode()
-        self._put(_LOCK, mine)
+        self._put(lease.LOCK, mine)
 
         def release() -> None:
-            if self.exists(_LOCK) and self.read(_LOCK) == mine:  # nobody has taken over
-                self.remove(_LOCK)
+            if self.exists(lease.LOCK) and self.read(lease.LOCK) == mine:  # nobody has taken over
+                self.remove(lease.LOCK)
 
         return release
 
@@ -101,7 +100,7 @@ class ObjectStorage(Storage):
         return lease.describe(found)
 
     def _lease(self) -> dict[str, object] | None:
-        return lease.parse(self.read(_LOCK)) if self.exists(_LOCK) else None
+        return lease.parse(self.read(lease.LOCK)) if self.exists(lease.LOCK) else None
 
     def _put(self, name: str, data: bytes, patience: float = _LOOK_SECONDS) -> None:
         def upload() -> None:

@@ -68,6 +68,18 @@ def test_every_fault_is_shown_by_tests_that_exist() -> None:
             assert f"\ndef {function}(" in source, f"row {number}: {file}::{function}"
 
 
+def test_every_promise_is_shown_by_tests_that_exist() -> None:
+    text = (ROOT / "docs/security.md").read_text("utf-8")
+    rows = text.partition("| promise | test |\n|---|---|\n")[2].splitlines()
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named, f"no test is named: {row}"
+        for file, function in named:
+            source = (ROOT / "tests" / file).read_text("utf-8")
+            assert f"\ndef {function}(" in source, f"{file}::{function}"
+
+
 #: Machines of whoever built this, and package registries, are nobody's business.
 FOREIGN = re.compile(r"/(work|root|home|opt)/|\.\./shared|pypi\.org|pythonhosted|registry\.npmjs")
 
