@@ -114,6 +114,8 @@ class Driver:
         """Search. Returns why it ended."""
         loop = self.loop
         while True:
+            room = self.proposer.max_pending(2 * max(1, loop.slots))
+            self.executor.want(loop.appetite(room))
             self._perform(loop.handle(Slots(self.executor.slots()), self.clock()))
             while commands := loop.plan(self.clock()):
                 self._perform(commands)

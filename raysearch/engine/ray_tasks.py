@@ -23,6 +23,7 @@ from ..space import Columns, Space
 from ..trial import Floats, Ints
 from .evaluate import evaluate
 from .objective import Signature, examine
+from .ray_machines import Growth, can_grow, fit, leaving, request_of, too_large
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
 from .ray_wake import awake
@@ -33,11 +34,13 @@ Arrays = Mapping[str, NDArray[Any]]
 
 _OURS = ("max_retries", "num_returns", "retry_exceptions")  # options that are not the user's
 _REFRESH_SECONDS = 1.0
+_CHANCE = 30.0  # seconds for an autoscaler to begin to start the first machine
 _GRACE = 0.5  # seconds that a task has to end once it is asked to, and then between two blows
 _CRASHED = (
     "its worker died: by a signal, a segmentation fault, os._exit, or because it hung beyond "
     "its timeout; what it wrote last is in the study's run.log"
 )
+_LEFT = "its machine is about to be taken away"
 
 
 # --- in the worker ----------------------------------------------------------------------------
@@ -68,13 +71,15 @@ def _run(
     return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
 
 
-def _stream(box: list[ray.ObjectRef[Any]], task: Task) -> Iterator[Reports | Results]:
-    """The Ray task of a generator: yields Reports, and at the end Results."""
+def _stream(box: list[ray.ObjectRef[Any]], task: Task) -> Iterator[tuple[str, Reports | Results]]:
+    """The Ray task of a generator: yields Reports, at the end Results, and on which machine."""
     job, signature = _open(box[0])
     columns = replace(task.trials.columns, parameters=job.space.parameters)
     trials = replace(task.trials, columns=columns)
+    node = ray.get_runtime_context().get_node_id()
     with awake():
-        yield from stream(job, signature, replace(task, trials=trials), kill=True)
+        for part in stream(job, signature, replace(task, trials=trials), kill=True):
+            yield node, part
 
 
 # --- in the driver ----------------------------------------------------------------------------
@@ -88,7 +93,7 @@ def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]
     examine(objective)
     check_serializable(objective)
     _remote(ray_options)
-    _request(ray_options)
+    request_of(ray_options)
 
 
 class RayTasks:
@@ -99,7 +104,8 @@ class RayTasks:
     concurrency  at most so many tasks at once
 
     Raises ObjectiveError, UsageError (an option that Ray does not know) or ClusterError (a
-    request that no machine can meet).
+    request that no machine can meet; where an autoscaler could start one, `slots` raises it
+    later).
     """
 
     interruptible = False
@@ -115,24 +121,46 @@ class RayTasks:
         self._concurrency = math.inf if concurrency is None else concurrency
         self._streams = examine(job.objective).reports
         self._remote = _remote(ray_options or {}, self._streams)
-        self._request = _request(ray_options or {})
-        self._slots, self._counted = 0, -math.inf
+        self._request = request_of(ray_options or {})
+        self._growth = Growth(ray_options or {})
+        self._wanted, self._slots, self._counted = 1, 0, -math.inf
+        self._patience = time.monotonic() + _CHANCE  # until when there is to be a first slot
+        self._leaving: Mapping[str, int] = {}  # machines that are about to be taken away
         self._box = [_put(job)]
         self._tasks: dict[Any, int] = {}  # by reference, or generator of references
         self._over: dict[Any, Any] = {}  # the end of a task that was cancelled -> its stream
         self._waiting: deque[Task] = deque()  # Ray would run them beside the others
         self._cancelled: dict[int, float] = {}  # and when each is to be forced
+        self._moved: set[int] = set()  # of these, the ones that are to go on elsewhere
         self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
-        if not self.slots():
-            raise ClusterError(_too_large(self._request))
+        self.slots()
+
+    def want(self, tasks: int) -> None:
+        """So many tasks could run at once; a cluster that can grow is asked for room."""
+        self._wanted = tasks
 
     def slots(self) -> int:
         """How many tasks fit on the machines that there are, counted once a second."""
         now = time.monotonic()
         if now - self._counted > _REFRESH_SECONDS:
             check_alive()
-            self._slots, self._counted = _fit(self._request), now
+            self._leaving = leaving()
+            self._slots, self._counted = fit(self._request, self._leaving), now
+            self._grow(now)
         return int(min(self._slots, self._concurrency))
+
+    def _grow(self, now: float) -> None:
+        """Ask for more machines, where they can come; without any so far, wait or give up."""
+        growing = can_grow()
+        if growing != "no":
+            self._growth.ask(int(min(self._wanted, self._concurrency)), self._slots)
+        if self._slots:
+            self._patience = math.inf  # what has been there may come back
+        elif growing == "starts":
+            self._patience = max(self._patience, now + _CHANCE)
+        elif now > self._patience or (growing == "no" and math.isfinite(self._patience)):
+            late = f"; the autoscaler has begun to start none within {_CHANCE:g} s"
+            raise ClusterError(too_large(self._request) + late * (growing != "no"))
 
     def submit(self, task: Task) -> None:
         """Hand the task to Ray, which starts it as soon as the resources are free."""
@@ -195,6 +223,7 @@ class RayTasks:
 
     def close(self) -> None:
         """End what runs, and let go of the job and its data."""
+        self._growth.ask(0, 0)
         self._waiting.clear()
         for task in list(self._tasks.values()):
             self.cancel(task)
@@ -207,11 +236,16 @@ class RayTasks:
         self._box.clear()
 
     def _hear(self, ref: Any) -> Iterator[ExecutorEvent]:
-        """What a reference, or all that is there of a generator of such, brings."""
-        task = self._tasks[ref]
+        """What a reference, or all that is there of a generator of such, brings.
+
+        A trial that has saved on a machine that is about to leave is ended, to go on elsewhere.
+        """
+        task, node = self._tasks[ref], ""
         while True:
             try:
                 found = ray.get(next(ref) if isinstance(ref, ray.ObjectRefGenerator) else ref)
+                if isinstance(found, tuple):
+                    node, found = found
             except StopIteration:
                 event: ExecutorEvent = Lost(task, "node", "it has ended without results")
                 break
@@ -222,12 +256,18 @@ class RayTasks:
                 event = Done(task, found)
                 break
             yield Reported(task, found)
+            if found.saved and node in self._leaving:
+                self._moved.add(task)
+                self.cancel(task)
+                return
             if not ref.next_ready():
                 return
         del self._tasks[ref]
         self._over.pop(ref, None)
-        if self._cancelled.pop(task, None) is not None:
-            event = Lost(task, "cancelled", "on request")  # what it returns may be due to that
+        if self._cancelled.pop(task, None) is not None:  # what it returns may be due to that
+            moved = task in self._moved
+            self._moved.discard(task)
+            event = Lost(task, "moved", _LEFT) if moved else Lost(task, "cancelled", "on request")
         yield event
 
 
@@ -247,7 +287,7 @@ def _lost(task: int, error: Exception) -> Lost:
     return Lost(task, "node", f"{type(error).__name__}: {message}")
 
 
-# --- what a task needs ------------------------------------------------------------------------
+# --- what is sent -----------------------------------------------------------------------------
 
 
 def _remote(options: Mapping[str, Any], streams: bool = False) -> Any:
@@ -285,56 +325,3 @@ def _put(job: Job) -> ray.ObjectRef[Any]:
             f"space: the values of a Choice must be sent to workers, but: {error}; use names, "
             "and look the objects up in the objective"
         ) from error
-
-
-def _request(options: Mapping[str, Any]) -> dict[str, float]:
-    """Resource -> how much of it a task takes."""
-    wanted = {
-        "CPU": options.get("num_cpus", 1),
-        "GPU": options.get("num_gpus"),
-        "memory": options.get("memory"),
-        **(options.get("resources") or {}),
-    }
-    if options.get("accelerator_type"):
-        wanted[f"accelerator_type:{options['accelerator_type']}"] = 0.001
-    return {name: float(amount) for name, amount in wanted.items() if amount}
-
-
-def _fit(request: Mapping[str, float]) -> int:
-    """How many such tasks run at once on the machines that are alive."""
-    return sum(_fit_on(total, request) for total in _machines())
-
-
-def _fit_on(total: Mapping[str, float], request: Mapping[str, float]) -> int:
-    if not request:  # takes nothing: as many as there are CPUs
-        return max(1, int(total.get("CPU", 1)))
-    return min(_share(name, total.get(name, 0.0), amount) for name, amount in request.items())
-
-
-def _share(name: str, total: float, amount: float) -> int:
-    """How often the amount is in the total; a fraction of a GPU lies on one device."""
-    if name == "GPU" and amount < 1:
-        return int(total) * int(1 / amount + 1e-6)
-    return int(total / amount + 1e-6)
-
-
-def _machines() -> list[Mapping[str, float]]:
-    try:
-        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    except Exception as error:
-        raise ClusterError(f"Ray does not answer any more: {error}") from error
-
-
-def _too_large(request: Mapping[str, float]) -> str:
-    machines = _machines()
-    parts = [
-        f"{name}: wanted {amount:g}, the most on one machine is "
-        f"{max((total.get(name, 0.0) for total in machines), default=0.0):g}"
-        for name, amount in request.items()
-        if all(_share(name, total.get(name, 0.0), amount) < 1 for total in machines)
-    ]
-    return (
-        "ray_options: no machine of the cluster has what a trial needs: "
-        + ("; ".join(parts) or f"{dict(request)} together on one machine")
-        + "; ask for less, or add such a machine"
-    )

@@ -92,6 +92,7 @@ class Fake:
     queue: list[Task] = field(default_factory=list)
     runs: Counter[int] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=list)
+    wanted: list[int] = field(default_factory=list)
     most_running: int = 0
 
     def __post_init__(self) -> None:
@@ -99,6 +100,9 @@ class Fake:
 
     def slots(self) -> int:
         return self.n
+
+    def want(self, tasks: int) -> None:
+        self.wanted.append(tasks)
 
     def submit(self, task: Task) -> None:
         self.queue.append(task)
