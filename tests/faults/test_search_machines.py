@@ -15,7 +15,9 @@ pytestmark = pytest.mark.xdist_group("ray")
 
 CLUSTER = """
 import sys
+import ray
 from ray.cluster_utils import Cluster
+from ray.core.generated.autoscaler_pb2 import DRAIN_NODE_REASON_PREEMPTION
 
 size = {"object_store_memory": 80_000_000}
 cluster = Cluster(True, head_node_args={"num_cpus": 0, "include_dashboard": False, **size})
@@ -26,6 +28,10 @@ for line in sys.stdin:
     if do == "add":
         machines[name] = cluster.add_node(num_cpus=2, **size)
         print(machines[name].all_processes["raylet"][0].process.pid, flush=True)
+    elif do == "drain":
+        notice = (DRAIN_NODE_REASON_PREEMPTION, "taken away soon", 0)
+        head = ray._raylet.GcsClient(address=cluster.address)
+        print(head.drain_node(machines[name].node_id, *notice), flush=True)
     else:
         cluster.remove_node(machines.pop(name))
         print(flush=True)
@@ -52,6 +58,33 @@ study = rs.search(
 )
 """
 
+SAVING = """
+import os, sys, time
+import raysearch as rs
+
+def objective(config, trial):
+    from raysearch.engine import stream
+
+    stream._SAVE = 300_000_000
+    step = trial.checkpoint["step"] if trial.checkpoint else 0
+    with open(f"begun/{trial.number}", "a") as file:
+        file.write(f"{step} {os.getppid()}\\n")
+    try:
+        while step == 0 or not os.path.exists("enough"):
+            time.sleep(0.1)
+            step += 1
+            metrics = {"loss": config["x"] ** 2, "machine": os.getppid()}
+            yield (metrics, {"step": step}) if trial.number % 2 else metrics
+    finally:
+        open(f"left-{trial.number}", "w").close()
+
+rs.search(
+    objective, {"x": rs.Float(-1, 1)}, rs.RandomSearch(), trials=6, study="study",
+    address=sys.argv[1], retries=0,
+    progress=lambda progress: print(progress.slots, flush=True),
+)
+"""
+
 
 class Cluster:
     """A Ray of several machines, all of them here; each has two workers, and a pid."""
@@ -68,6 +101,9 @@ class Cluster:
 
     def add(self, name):
         return int(self.say(f"add {name}"))
+
+    def drain(self, name):
+        assert "True" in self.say(f"drain {name}")
 
     def remove(self, name):
         self.say(f"remove {name}")
@@ -176,3 +212,40 @@ def test_a_frozen_machine_is_given_up_and_what_it_says_later_is_ignored(home, st
     for pid in frozen:  # what is left of it would try for a minute to report its end
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def test_from_a_machine_about_to_leave_who_has_saved_moves_and_others_end(
+    home, start, cluster, wait
+):
+    names = {cluster.add("one"): "one", cluster.add("two"): "two"}
+    search = start("-c", SAVING, cluster.address, stdin=None)
+
+    def begun():
+        """Trial -> the steps at which it was begun, and on which machines."""
+        found = {}
+        for path in (home / "begun").iterdir():
+            lines = [line.split() for line in path.read_text().splitlines()]
+            found[int(path.name)] = [(int(step), int(machine)) for step, machine in lines]
+        return found
+
+    wait(lambda: len(begun()) == 4, "four trials at once")
+    before = begun()
+    one = before[1][0][1]
+    (two,) = names.keys() - {one}
+    movers = [n for n, [(_, machine)] in before.items() if machine == one and n % 2]
+    cluster.drain(names[one])
+    slots_of(search, 2)
+    wait(lambda: all((home / f"left-{n}").exists() for n in movers), "those who save have left")
+    (home / "enough").touch()
+    _, err = search.communicate(timeout=60)
+    assert search.returncode == 0, err
+    rows = {row["number"]: row for row in stored(home)}
+    assert {row["state"] for row in rows.values()} == {"complete"}
+    assert sorted(rows) == list(range(6))
+    for number, ((first, _), *again) in begun().items():
+        assert first == 0
+        assert len(again) == (number in movers)
+        if again:
+            assert again[0][0] > 0, "it has not gone on from what it had saved"
+            assert again[0][1] == two
+    assert {machine for n in (4, 5) for _, machine in begun()[n]} == {two}
