@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import raysearch as rs
+from raysearch.engine.ray_session import WATCHFUL
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -41,10 +42,6 @@ cluster.shutdown()
 SEARCH = """
 import os, sys, time
 import raysearch as rs
-from raysearch.engine import loop
-
-loop._OVERDUE_SECONDS = 2.0
-
 def objective(config, trial):
     with open(f"begun/{trial.number}", "a") as file:
         file.write("x")
@@ -53,7 +50,7 @@ def objective(config, trial):
 
 study = rs.search(
     objective, {"x": rs.Float(-1, 1)}, rs.RandomSearch(), study="study", address=sys.argv[1],
-    retries=0, timeout=float(sys.argv[2]), callbacks=[lambda trials: os.path.exists("enough")],
+    retries=0, callbacks=[lambda trials: os.path.exists("enough")],
     progress=lambda progress: print(progress.slots, flush=True),
 )
 """
@@ -114,12 +111,7 @@ def cluster(home, start, monkeypatch):
     for name, value in {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": "0" * 64,
-        "RAY_health_check_initial_delay_ms": "0",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_timeout_ms": "2000",
-        "RAY_health_check_failure_threshold": "2",
-        "RAY_grpc_client_keepalive_time_ms": "2000",
-        "RAY_grpc_client_keepalive_timeout_ms": "2000",
+        **WATCHFUL,
     }.items():
         monkeypatch.setenv(name, value)
     (home / "begun").mkdir()
@@ -144,8 +136,8 @@ def stored(home):
         return []
 
 
-def begin(start, cluster, timeout):
-    return start("-c", SEARCH, cluster.address, str(timeout), stdin=None)
+def begin(start, cluster):
+    return start("-c", SEARCH, cluster.address, stdin=None)
 
 
 def slots_of(process, n):
@@ -177,7 +169,7 @@ def conclude(home, process):
 def test_machines_come_go_and_die_under_load_and_nothing_is_lost(home, start, cluster, wait):
     """Though retries=0: that a machine dies is no fault of the trial."""
     one = cluster.add("one")
-    search = begin(start, cluster, 30)
+    search = begin(start, cluster)
     slots_of(search, 2)
     two = cluster.add("two")
     slots_of(search, 4)
@@ -196,8 +188,9 @@ def test_machines_come_go_and_die_under_load_and_nothing_is_lost(home, start, cl
 
 
 def test_a_frozen_machine_is_given_up_and_what_it_says_later_is_ignored(home, start, cluster, wait):
+    """Without a timeout, since the cluster was started to miss it soon."""
     one, two = cluster.add("one"), cluster.add("two")
-    search = begin(start, cluster, 3)
+    search = begin(start, cluster)
     wait(lambda: machines(home) == {one, two}, "both at work")
     frozen = workers(one)
     for pid in frozen:
