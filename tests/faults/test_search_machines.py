@@ -44,13 +44,13 @@ import os, sys, time
 import raysearch as rs
 def objective(config, trial):
     with open(f"begun/{trial.number}", "a") as file:
-        file.write("x")
-    time.sleep(0.2)
+        file.write(f"{os.getppid()}\\n")
+    time.sleep(0.4)
     return {"loss": config["x"] ** 2, "machine": os.getppid()}
 
 study = rs.search(
     objective, {"x": rs.Float(-1, 1)}, rs.RandomSearch(), study="study", address=sys.argv[1],
-    retries=0, callbacks=[lambda trials: os.path.exists("enough")],
+    retries=0, timeout=30, callbacks=[lambda trials: os.path.exists("enough")],
     progress=lambda progress: print(progress.slots, flush=True),
 )
 """
@@ -152,13 +152,21 @@ def machines(home):
     return {row["metrics.machine"] for row in stored(home)}
 
 
+def begun_at(home):
+    """The machines on which each trial was begun."""
+    return {
+        int(path.name): list(map(int, path.read_text().split()))
+        for path in (home / "begun").iterdir()
+    }
+
+
 def conclude(home, process):
     """Have the search end: every trial that was ever begun is there, complete, and once."""
     (home / "enough").touch()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     rows = stored(home)
-    begun = {int(path.name): len(path.read_text()) for path in (home / "begun").iterdir()}
+    begun = {number: len(places) for number, places in begun_at(home).items()}
     assert sorted(row["number"] for row in rows) == sorted(begun)
     assert {row["state"] for row in rows} == {"complete"}
     for row in rows:
@@ -181,18 +189,25 @@ def test_machines_come_go_and_die_under_load_and_nothing_is_lost(home, start, cl
     assert stored(home)[: len(before)] == before
     cluster.remove("two")
     slots_of(search, 0)
+    held = set(begun_at(home))
     three = cluster.add("three")
     slots_of(search, 2)
-    wait(lambda: three in machines(home), "the new one is at work")
+    wait(lambda: held <= {row["number"] for row in stored(home)}, "the new one has run them")
+    assert three in machines(home)
     conclude(home, search)
 
 
 def test_a_frozen_machine_is_given_up_and_what_it_says_later_is_ignored(home, start, cluster, wait):
-    """Without a timeout, since the cluster was started to miss it soon."""
+    """Long before their timeout, since the cluster was started to miss it soon."""
     one, two = cluster.add("one"), cluster.add("two")
     search = begin(start, cluster)
     wait(lambda: machines(home) == {one, two}, "both at work")
     frozen = workers(one)
+    before = begun_at(home)
+    wait(
+        lambda: [n for n, at in begun_at(home).items() if n not in before and one in at],
+        "one has just begun a trial",
+    )
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
     held = {int(path.name) for path in (home / "begun").iterdir()}

@@ -29,8 +29,9 @@ def objective(config, trial):
     return {"loss": config["x"] ** 2, "machine": get_node_ip_address()}
 
 rs.search(
-    objective, {"x": rs.Float(-1, 1)}, rs.RandomSearch(), study="study", address=sys.argv[1],
-    retries=0, callbacks=[lambda trials: os.path.exists("enough")], progress=False,
+    objective, {"x": rs.Float(-1, 1)}, rs.RandomSearch(), study=sys.argv[1], retries=0,
+    address="10.0.0.1:6379", ray_options={sys.argv[2]: 1}, progress=False,
+    callbacks=[lambda trials: os.path.exists("enough")],
 )
 """
 
@@ -149,7 +150,8 @@ def test_a_short_cut_loses_nothing_and_a_long_one_is_noticed_and_its_trials_run_
 ):
     (home / "begun").mkdir()
     one = "10.0.0.2"
-    search = hosts.start("head", "-c", SEARCH, "10.0.0.1:6379")
+    search = hosts.start("head", "-c", SEARCH, "study", "num_cpus")
+    hopeless = hosts.start("head", "-c", SEARCH, "none", "num_gpus")
 
     def at_work(since):
         return len({row["metrics.machine"] for row in stored(home)[since:]}) == 2
@@ -182,3 +184,8 @@ def test_a_short_cut_loses_nothing_and_a_long_one_is_noticed_and_its_trials_run_
     assert {row["state"] for row in rows} == {"complete"}
     assert all(len(begun(home)[number]) == 2 for number in new())
     assert max(row["attempts"] for row in rows) == 2
+
+    out, _ = hopeless.communicate(timeout=60)
+    assert hopeless.returncode != 0
+    assert "GPU: wanted 1, the most on one machine is 0" in out
+    assert "autoscaler" not in out, "there is none here"
