@@ -9,6 +9,8 @@ trial that waits would have to be proposed before its time, and would be taken f
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -19,6 +21,8 @@ from ..errors import ClusterError
 
 Request = Mapping[str, float]
 
+_ASK_SECONDS = 3.0
+_CHANCE = 30.0  # seconds for an autoscaler to begin to start the first machine
 _FIRST = 8  # slots that are asked for at least; else as many as there are, which doubles them
 _ANONYMOUS = "node_"  # and the machine's id: a type that Ray makes up where nobody has declared any
 
@@ -142,20 +146,49 @@ def _nothing() -> None:
 
 
 class Growth:
-    """Keeps tasks waiting that do nothing, each of which takes what a trial takes."""
+    """Has a cluster grow towards what a search could use, where an autoscaler looks after it.
+
+    options  of the search's tasks
+    """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         fixed = {"max_retries": 0, "enable_task_events": False}
         self._task = ray.remote(_nothing).options(**{**fixed, **options})
+        self._request = request_of(options)
         self._waiting: list[Any] = []
+        self._next = -math.inf  # when to ask again
+        self._patience = time.monotonic() + _CHANCE  # until when there is to be a first slot
 
-    def ask(self, wanted: int, slots: int) -> None:
-        """Have the cluster grow towards so many slots; at most twofold at a time."""
+    def follow(self, wanted: int, slots: int) -> None:
+        """Where there are fewer slots than wanted, ask for more; at most twofold at a time.
+
+        Raises ClusterError if there has never been a slot, and none is to be expected.
+        """
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _ASK_SECONDS
+        growing = can_grow()
+        if growing != "no":
+            self._wait(max(0, min(wanted - slots, max(slots, _FIRST))))
+        if slots:
+            self._patience = math.inf  # what has been there may come back
+        elif growing == "starts":
+            self._patience = max(self._patience, now + _CHANCE)
+        elif now > self._patience or (growing == "no" and self._patience < math.inf):
+            late = f"; the autoscaler has begun to start none within {_CHANCE:g} s"
+            raise ClusterError(too_large(self._request) + late * (growing != "no"))
+
+    def _wait(self, n: int) -> None:
+        """Have so many tasks wait that do nothing, each of which takes what a trial takes."""
         if self._waiting:
             _, self._waiting = ray.wait(self._waiting, num_returns=len(self._waiting), timeout=0)
-        n = max(0, min(wanted - slots, max(slots, _FIRST)))
         for ref in self._waiting[n:]:
             ray.cancel(ref)
         del self._waiting[n:]
         while len(self._waiting) < n:
             self._waiting.append(self._task.remote())
+
+    def close(self) -> None:
+        """Ask for nothing any more."""
+        self._wait(0)

@@ -18,13 +18,13 @@ RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 SEARCH = """
 import sys, time
 import raysearch as rs
-from raysearch.engine import ray_tasks
+from raysearch.engine import ray_machines
 
 def objective(config):
-    time.sleep(4)
+    time.sleep(3)
     return config["x"] ** 2
 
-ray_tasks._CHANCE = 2.0
+ray_machines._CHANCE = 2.0
 rs.search(
     objective, {"x": rs.Float(-1, 1)}, rs.LocalSearch(), trials=12, study=sys.argv[2],
     address=sys.argv[1], ray_options={sys.argv[3]: 1},
