@@ -101,10 +101,18 @@ def nodes(count: int, slots: int) -> None:
 
 
 def costs() -> None:
-    """Of a trial in a batch, and of a report."""
+    """Of a task of Ray's alone, of a trial in a batch, and of a report."""
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
+    bare = ray.remote(num_cpus=1, max_retries=0)(time.perf_counter).options(
+        enable_task_events=False
+    )
+    ray.get([bare.remote() for _ in range(200)])
+    before = time.process_time()
+    for _ in range(10):
+        ray.get([bare.remote() for _ in range(200)])
+    print(f"a task of Ray's without anything of ours: {(time.process_time() - before) / 2:.2f} ms")
     search(does_nothing, None, trials=20_000)
     _, _, few = search(does_nothing, None, trials=20_000)
     _, _, many = search(does_nothing, None, trials=220_000)
