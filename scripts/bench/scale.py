@@ -25,7 +25,7 @@ import numpy as np
 SECONDS = 1.0  # that a trial takes on many machines
 ROUNDS = 15  # of trials that each slot runs there
 LEAST = 4 * 2**30  # bytes of memory that are left to others
-TASK = 0.0012  # seconds of the driver for each task; measured by `nodes`
+TASK = 0.002  # seconds of the driver for each task, as `costs` has measured
 
 
 def sleeps(config: Mapping[str, Any]) -> float:
@@ -95,18 +95,26 @@ def nodes(count: int, slots: int) -> None:
     begin, end = max(first.values()), np.sort(started)[-count * slots]  # all are up; none ends
     inside = np.clip(np.minimum(finished, end) - np.maximum(started, begin), 0, None)
     busy = inside.sum() / (count * slots * (end - begin))
+    order = np.lexsort((started, trials["worker"].to_numpy(zero_copy_only=False)))
+    worker = trials["worker"].to_numpy(zero_copy_only=False)[order]
+    submitted = trials["submitted"].cast("int64").to_numpy()[order] / 1e9
+    ready = submitted[1:] < finished[order][:-1]  # when the one before it had ended
+    ready = ready[worker[1:] == worker[:-1]]
     begun, ended = np.interp([begin, end], *np.array(spent).T)
     done = int(((begin < finished) & (finished < end)).sum())
     print(
         f"{count} machines, {count * slots} slots, {len(first)} workers, {done} trials of "
-        f"{SECONDS:g} s in {end - begin:.1f} s: {busy:.1%} busy, driver "
+        f"{SECONDS:g} s in {end - begin:.1f} s: {busy:.1%} busy; {ready.mean():.1%} were handed "
+        f"out before their slot was free; driver "
         f"{1e3 * (ended - begun) / done:.2f} ms a trial, load {os.getloadavg()[0]:.0f}"
     )
 
 
 def costs() -> None:
-    """Of a task of Ray's alone, of a trial in a batch, and of a report."""
+    """Of a task of Ray's alone, of a trial in a batch or by itself, and of a report."""
     import ray
+
+    from raysearch.engine import loop
 
     ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR)
     bare = ray.remote(alone).options(max_retries=0, enable_task_events=False)
@@ -119,6 +127,15 @@ def costs() -> None:
     _, _, few = search(does_nothing, None, trials=20_000)
     _, _, many = search(does_nothing, None, trials=220_000)
     print(f"a trial in a batch: {1e6 * (many - few) / 200_000:.1f} us")
+    batches, loop._MAX_BATCH = loop._MAX_BATCH, 1
+    _, _, few = search(does_nothing, None, trials=500)
+    trials, _, many = search(does_nothing, None, trials=4500)
+    told = trials["told"].cast("int64").to_numpy() / 1e9
+    print(
+        f"a trial in a task of its own: {1e3 * (many - few) / 4000:.2f} ms, "
+        f"{4500 / (told[-1] - told[0]):.0f} a second"
+    )
+    loop._MAX_BATCH = batches
     _, _, none = search(reports, None, trials=2)  # both workers begin with this
     _, found, spent = search(reports, None, trials=6)
     kept = len(found) * 2 / 3
@@ -138,7 +155,7 @@ def share(slots: int, seconds: float) -> float:
         {"x": rs.Float(0, 1)},
         rs.RandomSearch(),
         workers=slots,
-        time_limit=(6 if slots < 3000 else 3) * seconds + 2 * slots * TASK,
+        time_limit=8 * (seconds + slots * TASK),  # eight times what it takes to fill them once
         duration=simulate.LogNormal(seconds, 0.5),
         resolution=seconds / 1000,
         dispatch=TASK,
@@ -151,8 +168,8 @@ def draw(picture: Path) -> None:
 
     figure = Figure(figsize=(7, 3.5), dpi=100, layout="constrained")
     panel = figure.subplots()
-    slots = [30, 100, 300, 1000, 3000, 10_000]
-    for label, seconds in {"1 s": 1.0, "10 s": 10.0, "1 min": 60.0, "10 min": 600.0}.items():
+    slots = [100, 300, 1000, 3000, 10_000]
+    for label, seconds in {"1 s": 1.0, "10 s": 10.0, "1 min": 60.0}.items():
         shares = [100 * share(n, seconds) for n in slots]
         print(label, " ".join(f"{s:.1f}" for s in shares), flush=True)
         panel.plot(slots, shares, ".-", label=f"trials of {label}")
