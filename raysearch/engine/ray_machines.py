@@ -22,6 +22,7 @@ from ..errors import ClusterError
 Request = Mapping[str, float]
 
 _ASK_SECONDS = 3.0
+_UNKNOWN = 10.0  # seconds after which a note without anything in it is taken for none
 _CHANCE = 30.0  # seconds for an autoscaler to begin to start the first machine
 _FIRST = 8  # slots that are asked for at least; else as many as there are, which doubles them
 _ANONYMOUS = "node_"  # and the machine's id: a type that Ray makes up where nobody has declared any
@@ -103,11 +104,12 @@ def leaving() -> Mapping[str, int]:
 # --- clusters that grow -----------------------------------------------------------------------
 
 
-def can_grow() -> Literal["no", "yes", "starts"]:
+def can_grow() -> Literal["no", "yes", "starts", "unknown"]:
     """Whether an autoscaler looks after the cluster, and starts machines just now.
 
     Of Ray's two autoscalers the older one leaves a note in the head's store, where also those
-    leave one who only watch a cluster; the newer one tells the head.
+    leave one who only watch a cluster; the newer one tells the head. It is unknown for the
+    first seconds of a head.
     """
     from ray._private import worker
 
@@ -115,19 +117,26 @@ def can_grow() -> Literal["no", "yes", "starts"]:
         return "no"
     with _answering():
         types, coming = _autoscaled(worker._global_node.gcs_address)
+    if types is None:
+        return "unknown"
     if coming:
         return "starts"
     return "yes" if any(not name.startswith(_ANONYMOUS) for name in types) else "no"
 
 
-def _autoscaled(head: str) -> tuple[set[str], bool]:
-    """The types of the machines that it knows of, and whether more are on their way."""
+def _autoscaled(head: str) -> tuple[set[str] | None, bool]:
+    """The types of the machines that it knows of, and whether more are on their way.
+
+    None: there is a note, and nothing in it so far.
+    """
     from ray.experimental.internal_kv import _internal_kv_get
 
     if _internal_kv_get(b"__autoscaler_v2_enabled", namespace=b"__autoscaler") == b"1":
         from ray.autoscaler.v2.sdk import get_cluster_status
 
         status = get_cluster_status(head)
+        if not int(status.stats.autoscaler_version or 0):
+            return set(), False  # none has ever said anything
         nodes = [*status.active_nodes, *status.idle_nodes]
         coming = bool(status.pending_launches or status.pending_nodes)
         return {node.ray_node_type_name for node in nodes}, coming
@@ -136,7 +145,7 @@ def _autoscaled(head: str) -> tuple[set[str], bool]:
         return set(), False
     report = json.loads(note).get("autoscaler_report")
     if report is None:
-        return {"not known yet"}, False
+        return None, False
     coming = bool(report["pending_launches"] or report["pending_nodes"])
     return set(report["active_nodes"]), coming
 
@@ -169,15 +178,18 @@ class Growth:
             return
         self._next = now + _ASK_SECONDS
         growing = can_grow()
-        if growing != "no":
+        while growing == "unknown" and not slots and time.monotonic() < now + _UNKNOWN:
+            time.sleep(0.2)
+            growing = can_grow()
+        if growing in ("yes", "starts"):
             self._wait(max(0, min(wanted - slots, max(slots, _FIRST))))
         if slots:
             self._patience = math.inf  # what has been there may come back
         elif growing == "starts":
             self._patience = max(self._patience, now + _CHANCE)
-        elif now > self._patience or (growing == "no" and self._patience < math.inf):
+        elif now > self._patience or (growing in ("no", "unknown") and self._patience < math.inf):
             late = f"; the autoscaler has begun to start none within {_CHANCE:g} s"
-            raise ClusterError(too_large(self._request) + late * (growing != "no"))
+            raise ClusterError(too_large(self._request) + late * (growing == "yes"))
 
     def _wait(self, n: int) -> None:
         """Have so many tasks wait that do nothing, each of which takes what a trial takes."""
