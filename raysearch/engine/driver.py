@@ -120,6 +120,8 @@ class Driver:
         """Search. Returns why it ended."""
         loop = self.loop
         while True:
+            room = self.proposer.max_pending(2 * max(1, loop.slots))
+            self.executor.want(loop.appetite(room))
             self._perform(loop.handle(Slots(self.executor.slots()), self.clock()))
             if self._ahead is not None and (trials := self._ahead.answer()) is not None:
                 self._asked(trials)

@@ -42,6 +42,9 @@ class Inline:
         """One."""
         return 1
 
+    def want(self, tasks: int) -> None:
+        """There will never be more."""
+
     def submit(self, task: Task) -> None:
         """Put the task last in the queue."""
         self._tasks.append(task)

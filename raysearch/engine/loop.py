@@ -219,6 +219,15 @@ class Loop:
             return "exhausted"
         return None
 
+    def appetite(self, room: int) -> int:
+        """How many tasks could run now, if there were slots and the strategy bore `room` points."""
+        if self.draining:
+            return 0
+        trials = self.pending if self._exhausted else (self._window or room)
+        if self.limits.trials is not None:
+            trials = min(trials, self.limits.trials - self.finished)
+        return -(-trials // self._batch)
+
     @property
     def _due(self) -> bool:
         """Whether a result waits to be told, and its turn has come."""
@@ -263,8 +272,8 @@ class Loop:
             for half in (work.take(slice(middle, None)), work.take(slice(0, middle))):
                 self._ready.put_back(replace(half, alone=True))
             return []
-        strikes, losses = work.strikes + own_fault, work.losses + (not own_fault)
-        work = replace(work, strikes=strikes, losses=losses)
+        lost_again = not own_fault and event.how != "moved"
+        work = replace(work, strikes=work.strikes + own_fault, losses=work.losses + lost_again)
         if event.how == "refused":
             state = FAILED
         elif event.how == "crashed" and self._late(work, now) >= GRACE:

@@ -38,16 +38,16 @@ def in_actors(
 class Actor:
     """What runs in the actor's process, where `ray_workers.opened` keeps the instance."""
 
-    def run(self, *what: Any) -> Results:
+    def run(self, sent: Any) -> Results:
         """One task."""
         with _listening():
-            return run(*what)
+            return run(sent)
 
     @ray.method(num_returns="streaming")  # type: ignore[untyped-decorator]
-    def stream(self, *what: Any) -> Iterator[Reports | Results]:
+    def stream(self, sent: Any) -> Iterator[tuple[str, Reports | Results]]:
         """One task of generators."""
         with _listening():
-            yield from stream_task(*what)
+            yield from stream_task(sent)
 
 
 class Actors:
@@ -65,10 +65,10 @@ class Actors:
         """Where an actor is idle, or may be started."""
         return bool(self._idle) or len(self._busy) < slots
 
-    def begin(self, task: int, *what: Any) -> Any:
+    def begin(self, task: int, sent: Any) -> Any:
         """In an actor that is idle, or a new one."""
         actor = self._busy[task] = self._idle.pop() if self._idle else self._new()
-        return (actor.stream if self._streams else actor.run).remote(*what)
+        return (actor.stream if self._streams else actor.run).remote(sent)
 
     def force(self, task: int, ref: Any) -> None:
         """Kill the actor."""

@@ -23,11 +23,20 @@ from ..secret import mask
 from .ray_access import PROBE_SECONDS, authenticate, find
 
 MAX_LOG_BYTES = 10_000_000
+#: For all processes of a cluster: a machine that falls silent is missed within 11 seconds.
+WATCHFUL = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_grpc_client_keepalive_time_ms": "5000",  # of all, or some cut the connections of others
+    "RAY_grpc_client_keepalive_timeout_ms": "5000",
+}
 _OWN = {  # for a Ray that is started here; what the user has set goes first
     "RAY_task_events_max_num_task_in_gcs": "1000",  # else it grows to 400 MB
     "RAY_task_oom_retries": "0",  # retries are the engine's; Ray's own have no end
     "RAY_ROTATION_MAX_BYTES": str(MAX_LOG_BYTES),  # of what one worker prints
     "RAY_ROTATION_BACKUP_COUNT": "1",
+    **WATCHFUL,
 }
 
 

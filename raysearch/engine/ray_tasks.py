@@ -16,9 +16,10 @@ from typing import Any
 import ray
 from ray import exceptions as lost
 
-from ..errors import ClusterError, ObjectiveError, UsageError
+from ..errors import ObjectiveError, UsageError
 from ..space import Space
 from .objective import examine
+from .ray_machines import Growth, fit, leaving, request_of
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
 from .ray_workers import Picked, Workers, remote
@@ -30,6 +31,7 @@ _CRASHED = (
     "its worker died: by a signal, a segmentation fault, os._exit, or because it hung beyond "
     "its timeout; what it wrote last is in the study's run.log"
 )
+_LEFT = "its machine is about to be taken away"
 
 
 def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]) -> None:
@@ -40,7 +42,7 @@ def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]
     examine(objective)
     check_serializable(objective)
     remote(ray_options)
-    _request(ray_options)
+    request_of(ray_options)
 
 
 class RayTasks:
@@ -52,7 +54,8 @@ class RayTasks:
     workers      who runs tasks, made of (ray_options, whether they are generators)
 
     Raises ObjectiveError, UsageError (an option that Ray does not know) or ClusterError (a
-    request that no machine can meet).
+    request that no machine can meet; where an autoscaler could start one, `slots` raises it
+    later).
     """
 
     interruptible = False
@@ -69,24 +72,32 @@ class RayTasks:
         self._concurrency = math.inf if concurrency is None else concurrency
         self._streams = examine(job.objective).reports
         self._workers = workers(ray_options or {}, self._streams)
-        self._request = _request(ray_options or {})
-        self._slots, self._counted = 0, -math.inf
-        self._box = [_put(job)]
+        self._request = request_of(ray_options or {})
+        self._growth = Growth(ray_options or {})
+        self._wanted, self._slots, self._counted = 1, 0, -math.inf
+        self._leaving: Mapping[str, int] = {}  # machines that are about to be taken away
+        self._job: ray.ObjectRef[Any] | None = _put(job)
         self._tasks: dict[Any, int] = {}  # by reference, or generator of references
         self._over: dict[Any, Any] = {}  # the end of a task that was cancelled -> its stream
         self._waiting: deque[Task] = deque()  # Ray would run them beside the others
         self._cancelled: dict[int, float] = {}  # and when each is to be forced
+        self._moved: set[int] = set()  # of these, the ones that are to go on elsewhere
         self._proved = False  # whether any task has come back with something
         self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
-        if not self.slots():
-            raise ClusterError(_too_large(self._request))
+        self.slots()
+
+    def want(self, tasks: int) -> None:
+        """So many tasks could run at once; a cluster that can grow is asked for room."""
+        self._wanted = tasks
 
     def slots(self) -> int:
         """How many tasks fit on the machines that there are, counted once a second."""
         now = time.monotonic()
         if now - self._counted > _REFRESH_SECONDS:
             check_alive()
-            self._slots, self._counted = _fit(self._request), now
+            self._leaving = leaving()
+            self._slots, self._counted = fit(self._request, self._leaving), now
+            self._growth.follow(int(min(self._wanted, self._concurrency)), self._slots)
         return int(min(self._slots, self._concurrency))
 
     def submit(self, task: Task) -> None:
@@ -102,10 +113,10 @@ class RayTasks:
             trials, columns = task.trials, task.trials.columns
             if self._streams:
                 bare = replace(columns, parameters={})  # the worker has them
-                what: Any = [replace(task, trials=replace(trials, columns=bare))]
+                sent: Any = self._job, replace(task, trials=replace(trials, columns=bare))
             else:
-                what = trials.number, columns.numbers, columns.active, trials.budget
-            self._tasks[self._workers.begin(task.id, self._box, *what)] = task.id
+                sent = self._job, trials.number, columns.numbers, columns.active, trials.budget
+            self._tasks[self._workers.begin(task.id, sent)] = task.id
 
     def cancel(self, task: int) -> None:
         """Raise KeyboardInterrupt in it; after a moment, end its worker."""
@@ -153,6 +164,7 @@ class RayTasks:
 
     def close(self) -> None:
         """End what runs, and let go of the job and its data."""
+        self._growth.close()
         self._waiting.clear()
         for task in list(self._tasks.values()):
             self.cancel(task)
@@ -163,15 +175,20 @@ class RayTasks:
         self._workers.close()
         self._tasks.clear()
         self._over.clear()
-        self._box.clear()
+        self._job = None
 
     def _hear(self, ref: Any) -> Iterator[ExecutorEvent]:
-        """What a reference, or all that is there of a generator of such, brings."""
-        task = self._tasks[ref]
+        """What a reference, or all that is there of a generator of such, brings.
+
+        A trial that has saved on a machine that is about to leave is ended, to go on elsewhere.
+        """
+        task, node = self._tasks[ref], ""
         failed: Exception | None = None
         while True:
             try:
                 found = ray.get(next(ref) if isinstance(ref, ray.ObjectRefGenerator) else ref)
+                if isinstance(found, tuple):
+                    node, found = found
             except Exception as error:
                 event: ExecutorEvent = self._missing(task, error)
                 failed = error
@@ -181,13 +198,19 @@ class RayTasks:
                 event = Done(task, found)
                 break
             yield Reported(task, found)
+            if found.saved and node in self._leaving:
+                self._moved.add(task)
+                self.cancel(task)
+                return
             if not ref.next_ready():
                 return
         del self._tasks[ref]
         self._over.pop(ref, None)
         self._workers.over(task, failed)
-        if self._cancelled.pop(task, None) is not None:
-            event = Lost(task, "cancelled", "on request")  # what it returns may be due to that
+        if self._cancelled.pop(task, None) is not None:  # what it returns may be due to that
+            moved = task in self._moved
+            self._moved.discard(task)
+            event = Lost(task, "moved", _LEFT) if moved else Lost(task, "cancelled", "on request")
         yield event
 
     def _missing(self, task: int, error: Exception) -> ExecutorEvent:
@@ -220,7 +243,7 @@ def _lost(task: int, error: Exception) -> Lost:
     return Lost(task, "node", f"{type(error).__name__}: {message}")
 
 
-# --- what a task needs ------------------------------------------------------------------------
+# --- what is sent -----------------------------------------------------------------------------
 
 
 def _put(job: Job) -> ray.ObjectRef[Any]:
@@ -241,56 +264,3 @@ def _put(job: Job) -> ray.ObjectRef[Any]:
             f"space: the values of a Choice must be sent to workers, but: {error}; use names, "
             "and look the objects up in the objective"
         ) from error
-
-
-def _request(options: Mapping[str, Any]) -> dict[str, float]:
-    """Resource -> how much of it a task takes."""
-    wanted = {
-        "CPU": options.get("num_cpus", 1),
-        "GPU": options.get("num_gpus"),
-        "memory": options.get("memory"),
-        **(options.get("resources") or {}),
-    }
-    if options.get("accelerator_type"):
-        wanted[f"accelerator_type:{options['accelerator_type']}"] = 0.001
-    return {name: float(amount) for name, amount in wanted.items() if amount}
-
-
-def _fit(request: Mapping[str, float]) -> int:
-    """How many such tasks run at once on the machines that are alive."""
-    return sum(_fit_on(total, request) for total in _machines())
-
-
-def _fit_on(total: Mapping[str, float], request: Mapping[str, float]) -> int:
-    if not request:  # takes nothing: as many as there are CPUs
-        return max(1, int(total.get("CPU", 1)))
-    return min(_share(name, total.get(name, 0.0), amount) for name, amount in request.items())
-
-
-def _share(name: str, total: float, amount: float) -> int:
-    """How often the amount is in the total; a fraction of a GPU lies on one device."""
-    if name == "GPU" and amount < 1:
-        return int(total) * int(1 / amount + 1e-6)
-    return int(total / amount + 1e-6)
-
-
-def _machines() -> list[Mapping[str, float]]:
-    try:
-        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    except Exception as error:
-        raise ClusterError(f"Ray does not answer any more: {error}") from error
-
-
-def _too_large(request: Mapping[str, float]) -> str:
-    machines = _machines()
-    parts = [
-        f"{name}: wanted {amount:g}, the most on one machine is "
-        f"{max((total.get(name, 0.0) for total in machines), default=0.0):g}"
-        for name, amount in request.items()
-        if all(_share(name, total.get(name, 0.0), amount) < 1 for total in machines)
-    ]
-    return (
-        "ray_options: no machine of the cluster has what a trial needs: "
-        + ("; ".join(parts) or f"{dict(request)} together on one machine")
-        + "; ask for less, or add such a machine"
-    )

@@ -225,12 +225,13 @@ class Lost:
 
     how      crashed: its worker died; oom: of lack of memory; node: the machine was lost,
              or the worker was taken away (not the trial's fault); cancelled: on request;
-             refused: the executor could not send or run it at all
+             moved: its machine is about to leave, and the trial goes on elsewhere from what it
+             has saved; refused: the executor could not send or run it at all
     message  what is known about it, for people
     """
 
     task: int
-    how: Literal["crashed", "oom", "node", "cancelled", "refused"]
+    how: Literal["crashed", "oom", "node", "cancelled", "moved", "refused"]
     message: str
 
 

@@ -52,6 +52,7 @@ def run(
     outages: Sequence[Outage] = (),
     resolution: float = 0.0,
     charge_driver: bool = False,
+    dispatch: float = 0.0,
 ) -> Simulation:
     """Search in virtual time, as `raysearch.search` would with that many workers.
 
@@ -68,6 +69,7 @@ def run(
                    which makes large simulations faster; little against `duration`
     charge_driver  let the processor time that the driver really takes on this machine pass
                    in virtual time, too: shows what it holds up, but is not reproducible
+    dispatch       virtual seconds of the driver for each task: what Ray takes to hand it out
 
     Other arguments and exceptions are as for `raysearch.search`. With the same arguments
     the same comes out, to the bit.
@@ -130,6 +132,7 @@ def run(
         outages,
         resolution=resolution,
         charge_driver=charge_driver,
+        dispatch=dispatch,
         streams=partial(run_through, job, signature) if signature.reports else None,
     )
     loop = Loop(

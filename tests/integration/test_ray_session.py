@@ -163,3 +163,13 @@ def test_a_head_that_runs_is_joined_and_left_running(ray_local):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert ray.get(ray.remote(lambda: 7).remote()) == 7
+
+
+def test_a_ray_that_is_started_here_is_watchful(ray_local):
+    import ray
+
+    @ray.remote(num_cpus=0)
+    def environment():
+        return dict(os.environ)
+
+    assert ray.get(environment.remote()).items() >= ray_session.WATCHFUL.items()

@@ -26,8 +26,8 @@ from raysearch.errors import (
 )
 from raysearch.log import MemoryLog, Reader, Rows, StudyLog, check, salvage
 from raysearch.log.objects import ObjectStorage
-from raysearch.log.storage import FOLDERS
 from raysearch.log.place import open_storage
+from raysearch.log.storage import FOLDERS
 from raysearch.space import Choice, Float, Space
 from raysearch.testing.told import made_up
 
