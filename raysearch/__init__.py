@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .strategies.gradient_search import GradientSearch as GradientSearch
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.hyperband import Hyperband as Hyperband
+    from .strategies.islands import Islands as Islands
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.median_stopping import MedianStopping as MedianStopping
     from .strategies.nsga2 import NSGA2 as NSGA2

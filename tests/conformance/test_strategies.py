@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from raysearch.strategies import STRATEGIES, get
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.asha_stopping import StoppingASHA
+from raysearch.strategies.cma_es import CMAES
 from raysearch.strategies.gradient_search import GradientSearch
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.hyperband import Hyperband
+from raysearch.strategies.islands import Islands
 from raysearch.strategies.local_search import LocalSearch
 from raysearch.strategies.median_stopping import MedianStopping
 from raysearch.strategies.quasi_random import QuasiRandom
@@ -32,6 +34,7 @@ OPTIONS = [
     GridSearch(order="shuffled"),
     GradientSearch(outer=LocalSearch(chains=1), rule="Adam", starts=3),
     GradientSearch(estimate="differences"),
+    Islands(CMAES(population=4), islands=2, migrate_every=3, topology="random"),
     *SAMPLERS,
 ]
 CLAIMING = [name for name in STRATEGIES if get(name).beats_random]
