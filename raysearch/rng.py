@@ -20,6 +20,7 @@ from .errors import UsageError
 
 _WORDS = 4  # 64-bit words in one block of Philox
 _LIMIT = 2**64
+_FAR = 256  # numbers further apart have generators of their own
 
 
 def check_seed(seed: int) -> int:
@@ -77,11 +78,13 @@ def trial_seeds(seed: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     >>> trial_seeds(7, np.array([3, 4])).tolist() == trial_seeds(7, np.arange(5))[3:].tolist()
     True
     """
-    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-    runs = [run for run in np.split(numbers, breaks) if len(run)]  # of consecutive numbers
-    words = [
-        np.random.Philox(key=seed, counter=[int(run[0]), 0, 0, 2]).random_raw(len(run) * _WORDS)
-        for run in runs
-    ]
-    firsts = np.concatenate([np.empty(0, np.uint64), *words])[::_WORDS]  # one word per block
-    return (firsts >> np.uint64(32)).astype(np.int64)
+    step = np.diff(numbers)
+    breaks = np.flatnonzero((step < 1) | (step > _FAR)) + 1
+    seeds = np.empty(len(numbers), dtype=np.uint64)
+    for at in np.split(np.arange(len(numbers)), breaks):
+        if len(at):
+            first, last = int(numbers[at[0]]), int(numbers[at[-1]])
+            bits = np.random.Philox(key=seed, counter=[first, 0, 0, 2])
+            words = bits.random_raw((last - first + 1) * _WORDS)
+            seeds[at] = words[(numbers[at] - first) * _WORDS]  # one word per block
+    return (seeds >> np.uint64(32)).astype(np.int64)

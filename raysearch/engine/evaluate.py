@@ -47,7 +47,8 @@ def evaluate(job: Job, signature: Signature, trials: Trials, kill: bool = False)
     """
     epoch = time.time_ns() - time.perf_counter_ns()
     with Watchdog(kill) as watchdog, Surroundings() as surroundings:
-        seeds = rng.trial_seeds(job.seed, trials.number).tolist()
+        some = trials.number[:1] if signature.vectorized else trials.number
+        seeds = rng.trial_seeds(job.seed, some).tolist()
         run = _run_columns if signature.vectorized else _run_each
         batch = run(job, signature, trials, seeds, watchdog, surroundings)
     return batch.results(job, epoch)

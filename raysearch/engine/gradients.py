@@ -16,9 +16,9 @@ import numpy as np
 from ..slopes import unit_gradient
 from ..space import Columns, Float, Space
 from ..space.names import nearest
-from ..trial import Floats
+from ..trial import Floats, Outcome
 from .metrics import Invalid
-from .records import Metrics
+from .records import Finished, Metrics, Objectives, Results
 
 GRADIENT = "gradient"
 
@@ -60,3 +60,13 @@ def gradient_of(metrics: Metrics, columns: Columns, space: Space) -> Floats | No
         for i in range(columns.k)
     ]
     return unit_gradient(space, columns, rows)
+
+
+def outcome_of(
+    objectives: Objectives, found: Results | Finished, columns: Columns, space: Space
+) -> Outcome:
+    """Losses and gradients of trials, as a strategy is told them."""
+    gradient = gradient_of(found.metrics, columns, space)
+    if gradient is not None and objectives.maximize[0]:
+        gradient = -gradient
+    return Outcome(objectives.losses(found.state, found.metrics), gradient=gradient)

@@ -23,11 +23,23 @@ from ..space import Columns, Space
 from ..trial import Floats, Ints
 from .evaluate import evaluate
 from .objective import Signature, examine
+from .passage import Passed, Stretch
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
 from .ray_wake import awake
-from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task, Trials
+from .records import (
+    Done,
+    ExecutorEvent,
+    Job,
+    Lost,
+    Reported,
+    Reports,
+    Results,
+    Task,
+    Trials,
+)
 from .stream import stream
+from .stretch import go
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -61,9 +73,12 @@ def _run(
     values: Arrays,
     active: Arrays,
     budget: Floats | None,
-) -> Results:
+    stretch: Stretch | None,
+) -> Results | Passed:
     """The Ray task. The reference is boxed, so that Ray does not fetch the job each time."""
     job, signature = _open(box[0])
+    if stretch is not None:
+        return go(job, signature, stretch, kill=True)
     columns = Columns(job.space.parameters, values, active, len(numbers))
     return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
 
@@ -147,7 +162,7 @@ class RayTasks:
                 bare = replace(columns, parameters={})  # the worker has them
                 what: Any = [replace(task, trials=replace(trials, columns=bare))]
             else:
-                what = trials.number, columns.numbers, columns.active, trials.budget
+                what = trials.number, columns.numbers, columns.active, trials.budget, task.stretch
             self._tasks[self._remote.remote(self._box, *what)] = task.id
 
     def cancel(self, task: int) -> None:
@@ -218,7 +233,7 @@ class RayTasks:
             except Exception as error:
                 event = _lost(task, error)
                 break
-            if isinstance(found, Results) or task in self._cancelled:
+            if not isinstance(found, Reports) or task in self._cancelled:
                 event = Done(task, found)
                 break
             yield Reported(task, found)

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..space import Columns, Space
+from ..strategies.islands import Islands
 from ..trial import ROOT, Floats, Ints, has_result
+from .passage import Passed, Stretch
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
@@ -69,6 +71,7 @@ class Job:
     data       what was passed as ``search(data=...)``
     reproducible  whether every trial gets fresh global random generators, however short
     rungs      budgets at which the strategy judges trials that run, ascending
+    islands    the strategy whose islands workers go on with; None: workers know of no strategy
     """
 
     objective: Callable[..., Any]
@@ -79,6 +82,7 @@ class Job:
     data: Mapping[str, Any] = field(default_factory=dict)
     reproducible: bool = False
     rungs: tuple[float, ...] = ()
+    islands: Islands | None = None
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,7 @@ class Task:
     attempts  (k,) how often each was begun, this time included; None: once
     starts    index in the batch -> the checkpoint that the trial goes on from
     pace      seconds between two reports of a trial, at least; more are left out
+    stretch   of an island, to be gone through instead
     """
 
     id: int
@@ -162,6 +167,7 @@ class Task:
     attempts: Ints | None = None
     starts: Mapping[int, Checkpoint] = field(default_factory=dict)
     pace: float = 0.0
+    stretch: Stretch | None = None
 
 
 @dataclass(frozen=True)
@@ -250,7 +256,7 @@ class Done:
     """A task has come back with results."""
 
     task: int
-    results: Results
+    results: Results | Passed
 
 
 @dataclass(frozen=True)
