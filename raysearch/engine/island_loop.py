@@ -22,7 +22,7 @@ from .loop import NODE_LOSSES, Limits, Loop
 from .passage import Passed, Stretch, Value
 from .records import Done, Lost, Task, Trials
 from .watchdog import GRACE
-from .work import Work, results_of
+from .work import Work, lost, results_of
 
 _ALL = 2**62
 _MAX_STRETCH = 2**19  # trials
@@ -85,7 +85,8 @@ class IslandLoop(Loop):
             attempts = 1 + np.pad(begun, (0, len(trials) - len(begun)))
             done = replace(Work.new(trials, work.submitted, attempts), submitted=work.submitted)
             self.pending += len(trials)
-            commands += self._finish(results_of(done, results, now))
+            given_up = lost(done, *place.lost, now) if place.lost and not k else None
+            commands += self._finish(given_up or results_of(done, results, now))
             k += len(trials)
         if k and place.lost is None:
             self._adapt((now - work.submitted) / 1e9 / k)

@@ -116,9 +116,7 @@ def go(job: Job, signature: Signature, stretch: Stretch, kill: bool = False) -> 
 def nothing(state: int, why: str) -> Results:
     """What is known of a trial that killed its worker."""
     zero = np.zeros(1, dtype=np.int64)
-    return Results(
-        np.array([state], dtype=np.uint8), {}, {0: why}, zero, np.full(1, np.nan), worker()
-    )
+    return Results(np.array([state], dtype=np.uint8), {}, {0: why}, zero, np.zeros(1), worker())
 
 
 def _joined(parts: Sequence[tuple[Trials, Results]]) -> Iterator[tuple[Trials, Results]]:
