@@ -73,8 +73,8 @@ class Archipelago:
         """Island i has gone through so many trials."""
         self.told[i] += trials
         if self.told[i] % self.strategy.migrate_every == 0:
-            self._sent[i][self._epoch(i) - 1] = sent
-            oldest = min(map(self._epoch, range(len(self.told)))) - 2
+            self._sent[i][self.epoch(i) - 1] = sent
+            oldest = min(map(self.epoch, range(len(self.told)))) - 2
             for kept in self._sent:
                 for epoch in [epoch for epoch in kept if epoch < oldest]:
                     del kept[epoch]
@@ -86,12 +86,13 @@ class Archipelago:
             return ()
         found = []
         for j in self.strategy.sources(i, epoch, self.seed):
-            if self._epoch(j) < epoch - 1:
+            if self.epoch(j) < epoch - 1:
                 return None
             found.append(self._sent[j][epoch - 2])
         return tuple(migrant for migrant in found if migrant is not None)
 
-    def _epoch(self, i: int) -> int:
+    def epoch(self, i: int) -> int:
+        """The epoch that island i is in."""
         return self.told[i] // self.strategy.migrate_every
 
     # --- a host for the driver ----------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The engine's loop where workers go on with islands: who goes on with which, and how far.
 
-A free slot goes to the island that is furthest behind, of those whose sources have sent what
-it is to take in. A stretch takes about as long as a task of other searches; after its worker
+A free slot goes to an island of the earliest epoch, of those whose sources have sent what it is
+to take in; so with one slot not even the order of trials depends on timing. A stretch takes about as long as a task of other searches; after its worker
 has died, it is tried again with half as many trials, until the one trial that killed it is alone,
 is tried as often as `retries` allows, and is told to the island as lost. With a limit of trials,
 every island has its share of them, so that the study then holds the same trials however long each
@@ -135,10 +135,10 @@ class IslandLoop(Loop):
     def _submit(self, now: int) -> list[Command]:
         out: list[Command] = []
         while not self.draining and self._held < self.slots:
-            ready = [(self._host.told[i], i) for i in range(len(self._places)) if self._ready_at(i)]
+            ready = [i for i in range(len(self._places)) if self._ready_at(i)]
             if not ready:
                 break
-            _, i = min(ready)
+            i = min(ready, key=self._host.epoch)
             place, n = self._places[i], self._length(i)
             stretch = Stretch(
                 i, place.value, self._host.first, n, self._host.migrants(i) or (), place.lost
