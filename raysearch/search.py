@@ -206,7 +206,7 @@ def search(
             data or {},
             reproducible,
             proposer.rungs,
-            proposer.strategy if isinstance(proposer, Archipelago) else None,
+            islands=proposer.strategy if isinstance(proposer, Archipelago) else None,
         )
         where = Where(address, ray_options, concurrency)
         full = max(strategy.budgets(), default=-math.inf)

@@ -153,6 +153,7 @@ def arguments_of(
             budget,
             None if parent == ROOT else parent,
             unpack(start.data) if start else None,
+            job.device,
         )
         for i, (number, config, seed, budget, parent) in enumerate(
             zip(trials.number.tolist(), configs, seeds, budgets, parents, strict=True)

@@ -1,11 +1,11 @@
 """The engine's loop where workers go on with islands: who goes on with which, and how far.
 
 A free slot goes to an island of the earliest epoch, of those whose sources have sent what it is
-to take in; so with one slot not even the order of trials depends on timing. A stretch takes about as long as a task of other searches; after its worker
-has died, it is tried again with half as many trials, until the one trial that killed it is alone,
-is tried as often as `retries` allows, and is told to the island as lost. With a limit of trials,
-every island has its share of them, so that the study then holds the same trials however long each
-took.
+to take in; so with one slot not even the order of trials depends on timing. A stretch takes about
+as long as a task of other searches; after its worker has died, it is tried again with half as
+many trials, until the one trial that killed it is alone, is tried as often as `retries` allows, and
+is told to the island as lost. With a limit of trials, every island has its share of them, so that
+the study then holds the same trials however long each took.
 """
 
 from __future__ import annotations

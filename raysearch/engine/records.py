@@ -72,6 +72,7 @@ class Job:
     reproducible  whether every trial gets fresh global random generators, however short
     rungs      budgets at which the strategy judges trials that run, ascending
     islands    the strategy whose islands workers go on with; None: workers know of no strategy
+    device     of the process that it is in, as of `Trial`
     """
 
     objective: Callable[..., Any]
@@ -83,6 +84,7 @@ class Job:
     reproducible: bool = False
     rungs: tuple[float, ...] = ()
     islands: Islands | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

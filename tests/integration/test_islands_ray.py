@@ -61,3 +61,17 @@ def test_a_trial_that_always_kills_its_worker_is_told_as_crashed():
     bad = [row["number"] for row in rows(study) if row["config.x"] < -0.8]
     assert bad
     assert all((states[n] == "crashed") == (n in bad) for n in range(120))
+
+
+def test_instances_of_a_class_go_on_with_islands_in_actors():
+    class Sphere:
+        def __init__(self):
+            self.calls = 0
+
+        def __call__(self, config):
+            self.calls += 1
+            return {"loss": sphere(config), "calls": self.calls}
+
+    study = search(Sphere, trials=300)
+    assert rows(study) == rows(search(trials=300, address="inline"))
+    assert max(study.trials["metrics.calls"].to_pylist()) > 50
