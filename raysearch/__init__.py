@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .errors import SpaceError as SpaceError
     from .errors import StudyError as StudyError
     from .errors import UsageError as UsageError
+    from .evolve import evolve as evolve
     from .repeats import repeated as repeated
     from .search import confirm as confirm
     from .search import retry as retry
@@ -65,6 +66,7 @@ _MODULES = {
     "engine.objective": "vectorized",
     "errors": "ClusterError Interrupted ObjectiveError RaysearchError SearchFailed SpaceError "
     "StudyError UsageError",
+    "evolve": "evolve",
     "repeats": "repeated",
     "search": "confirm retry search",
     "space": "Choice Float Int Space",

@@ -6,8 +6,8 @@ draw k blocks of its own makes it independent of how draws are grouped into batc
 the order in which they are made, and of the machine that makes them.
 
 A counter has four words of 64 bits; they are shared out as
-``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator` 2 for `trial_seeds`
-and 3 for `derived`.
+``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator`, 2 for `trial_seeds`,
+3 for `derived` and 4 for `ones`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,21 @@ def generator(seed: int, k: int, stream: int = 0) -> np.random.Generator:
 def derived(seed: int, k: int) -> int:
     """A seed of its own for part k of a search, in [0, 2**64)."""
     return int(np.random.Philox(key=seed, counter=[k, 0, 0, 3]).random_raw())
+
+
+def ones(seed: int, k: int, first: int, n: int, stream: int = 0) -> NDArray[np.uint8]:
+    """Numbers first .. first+n-1 of draw k, each how many of 8 random bits are 1.
+
+    (ones - 4) / sqrt(2) has mean 0, variance 1 and kurtosis 2.75, and costs a tenth of a normal
+    number, which has kurtosis 3.
+
+    first  a multiple of 32, so that it begins a block
+
+    >>> bool((ones(7, 3, 0, 96)[32:] == ones(7, 3, 32, 64)).all())
+    True
+    """
+    bits = np.random.Philox(key=seed, counter=[first // 32, k, stream, 4])
+    return np.bitwise_count(bits.random_raw(-(-n // 8)).view(np.uint8)[:n])
 
 
 def trial_seeds(seed: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -40,7 +40,7 @@ def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]
     examine(objective)
     check_serializable(objective)
     remote(ray_options)
-    _request(ray_options)
+    requested(ray_options)
 
 
 class RayTasks:
@@ -69,7 +69,7 @@ class RayTasks:
         self._concurrency = math.inf if concurrency is None else concurrency
         self._streams = examine(job.objective).reports
         self._workers = workers(ray_options or {}, self._streams)
-        self._request = _request(ray_options or {})
+        self._request = requested(ray_options or {})
         self._slots, self._counted = 0, -math.inf
         self._box = [_put(job)]
         self._tasks: dict[Any, int] = {}  # by reference, or generator of references
@@ -79,14 +79,14 @@ class RayTasks:
         self._proved = False  # whether any task has come back with something
         self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
         if not self.slots():
-            raise ClusterError(_too_large(self._request))
+            raise ClusterError(too_large(self._request))
 
     def slots(self) -> int:
         """How many tasks fit on the machines that there are, counted once a second."""
         now = time.monotonic()
         if now - self._counted > _REFRESH_SECONDS:
             check_alive()
-            self._slots, self._counted = _fit(self._request), now
+            self._slots, self._counted = fit(self._request), now
         return int(min(self._slots, self._concurrency))
 
     def submit(self, task: Task) -> None:
@@ -242,7 +242,7 @@ def _put(job: Job) -> ray.ObjectRef[Any]:
         ) from error
 
 
-def _request(options: Mapping[str, Any]) -> dict[str, float]:
+def requested(options: Mapping[str, Any]) -> dict[str, float]:
     """Resource -> how much of it a task takes."""
     wanted = {
         "CPU": options.get("num_cpus", 1),
@@ -255,7 +255,7 @@ def _request(options: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(amount) for name, amount in wanted.items() if amount}
 
 
-def _fit(request: Mapping[str, float]) -> int:
+def fit(request: Mapping[str, float]) -> int:
     """How many such tasks run at once on the machines that are alive."""
     return sum(_fit_on(total, request) for total in _machines())
 
@@ -280,7 +280,8 @@ def _machines() -> list[Mapping[str, float]]:
         raise ClusterError(f"Ray does not answer any more: {error}") from error
 
 
-def _too_large(request: Mapping[str, float]) -> str:
+def too_large(request: Mapping[str, float]) -> str:
+    """What to say of a task that fits on no machine."""
     machines = _machines()
     parts = [
         f"{name}: wanted {amount:g}, the most on one machine is "
