@@ -213,7 +213,7 @@ def _run_columns(
         batch.metrics = {}
     batch.state = [state] * k
     batch.errors = {} if state == COMPLETE else dict.fromkeys(range(k), why)
-    batch.began = [start + i * spent // k for i in range(k)]
+    batch.began = (start + np.arange(k) * spent // k).tolist()
     batch.took = [spent // k] * k
     return batch
 
