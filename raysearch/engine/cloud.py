@@ -28,7 +28,7 @@ from ..rng import ones
 from ..trial import Floats
 
 _TOGETHER = 2**22  # numbers in members that are evaluated together
-_BLOCK = 2**15  # coordinates that are worked on together, so that they stay in the cache
+_BLOCK = 2**16  # coordinates that are worked on together, so that they stay in the cache
 _PAIRS = 2**32  # in one generation, at most
 
 Vector = NDArray[Any]
