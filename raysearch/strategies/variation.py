@@ -59,15 +59,16 @@ def children(
 
     child, blended = one.copy(), crossed.copy()
     blended[:, kinds.unordered] = False
-    given = one[blended], two[blended], how_far[blended], which[blended]
-    child[blended] = _simulated_binary(*given)
-    other = crossed & ~blended
-    child[other] = two[other]
+    at = np.flatnonzero(blended)
+    np.put(child, at, _simulated_binary(*(np.take(a, at) for a in (one, two, how_far, which))))
+    at = np.flatnonzero(crossed & ~blended)
+    np.put(child, at, np.take(two, at))
     own = crossed & (np.abs(one - two) > _ALIKE)
     mutated = key < 1 / d
     moved, where = child.copy(), mutated.copy()
     where[:, kinds.metric[kinds.discrete]] = True  # which may have to move further
-    moved[where] = _moved(child[where], step[where], sigma)
+    at = np.flatnonzero(where)
+    np.put(moved, at, _moved(np.take(child, at), np.take(step, at), sigma))
     moved = _to_other_values(space, child, moved, step)
     mutant = np.where(mutated, moved, child)
     again = renewed(space, mutated | own, mutant, which) & ~own & ~mutated
@@ -94,7 +95,7 @@ def _polynomial(x: Floats, u: Floats) -> Floats:
     down = u < 0.5
     v = np.where(down, 2 * u, 2 * (1 - u))
     step = (v + (1 - v) * np.where(down, 1 - x, x) ** power) ** (1 / power) - 1
-    return np.clip(np.where(down, x + step, x - step), 0, 1)
+    return np.asarray(np.clip(np.where(down, x + step, x - step), 0, 1))
 
 
 def _gaussian(x: Floats, u: Floats, sigma: float) -> Floats:
