@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .errors import SpaceError as SpaceError
     from .errors import StudyError as StudyError
     from .errors import UsageError as UsageError
+    from .evolve import evolve as evolve
     from .repeats import repeated as repeated
     from .search import confirm as confirm
     from .search import retry as retry
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from .strategies.gradient_search import GradientSearch as GradientSearch
     from .strategies.grid import GridSearch as GridSearch
     from .strategies.hyperband import Hyperband as Hyperband
+    from .strategies.islands import Islands as Islands
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.median_stopping import MedianStopping as MedianStopping
     from .strategies.nsga2 import NSGA2 as NSGA2
@@ -69,6 +71,7 @@ _MODULES = {
     "engine.objective": "vectorized",
     "errors": "ClusterError Interrupted ObjectiveError RaysearchError SearchFailed SpaceError "
     "StudyError UsageError",
+    "evolve": "evolve",
     "repeats": "repeated",
     "search": "confirm retry search",
     "space": "Array Choice Float Int Space",

@@ -109,7 +109,9 @@ class Monitor:
             return
         budget = np.where(np.isnan(finished.budget), np.inf, finished.budget)
         budget[np.isnan(loss)] = -np.inf
-        i = int(np.lexsort((finished.number, loss, -budget))[0])  # the furthest are compared
+        rows = np.flatnonzero(budget == budget.max())  # the furthest are compared
+        rows = rows[loss[rows] == np.nanmin(loss[rows])]
+        i = int(rows[np.argmin(finished.number[rows])])
         sign = -1 if self._objectives.maximize[0] else 1
         now = (-budget[i], loss[i], finished.number[i])
         best = self._best

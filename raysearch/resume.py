@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .engine.objectives import Objectives, as_numbers
-from .engine.proposer import Proposer, Replay
+from .engine.proposer import Folding
 from .engine.records import Finished, Reports
 from .engine.work import Work
 from .errors import StudyLocked, StudyMismatch, StudyNotFound
@@ -61,7 +61,7 @@ def same_chapter(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 def first_number(
     place: str | Path,
     spec: Mapping[str, Any],
-    proposer: Callable[[int], Proposer] | None = None,
+    proposer: Callable[[int], Folding] | None = None,
 ) -> int:
     """The number of the first trial of the chapter that a session with this spec belongs to.
 
@@ -97,7 +97,7 @@ def stored_reports(place: str | Path | Storage) -> Iterator[Reports]:
         yield from_batch(batch)
 
 
-def _agrees(place: str | Path, spec: Mapping[str, Any], proposer: Proposer) -> bool:
+def _agrees(place: str | Path, spec: Mapping[str, Any], proposer: Folding) -> bool:
     try:
         fold(stored_history(place), spec, proposer, partial(stored_reports, place))
     except StudyMismatch:
@@ -108,14 +108,14 @@ def _agrees(place: str | Path, spec: Mapping[str, Any], proposer: Proposer) -> b
 def fold(
     history: History,
     spec: Mapping[str, Any],
-    proposer: Proposer,
+    proposer: Folding,
     reports: Callable[[], Iterable[Reports]] = tuple,
 ) -> Past:
     """Bring the strategy to where it was, and count what has been done.
 
     reports  gives those of the study; it may be asked more than once
     """
-    past, seen, replay = Past(), _Numbers(), Replay(proposer)
+    past, seen, replay = Past(), _Numbers(), proposer.replay()
     known = curves(reports(), proposer.objectives) if proposer.rungs else {}
     for session, batch in history:
         chapter = same_chapter(session, spec)
@@ -132,7 +132,7 @@ def fold(
     replay.ask(max((int(part.number.max(initial=-1)) for part in reports()), default=-1))
     past.reported = _reported(reports(), seen)
     attempts = {number: int(part.attempt.max()) for number, part in past.reported.items()}
-    past.pending = replay.pending(attempts)
+    past.pending = [*replay.pending(attempts)]
     return past
 
 

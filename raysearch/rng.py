@@ -6,8 +6,8 @@ draw k blocks of its own makes it independent of how draws are grouped into batc
 the order in which they are made, and of the machine that makes them.
 
 A counter has four words of 64 bits; they are shared out as
-``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator` 2 for `trial_seeds`
-and 3 for `derived`.
+``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator`, 2 for `trial_seeds`,
+3 for `derived` and 4 for `ones`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .errors import UsageError
 
 _WORDS = 4  # 64-bit words in one block of Philox
 _LIMIT = 2**64
+_FAR = 256  # numbers further apart have generators of their own
 
 
 def check_seed(seed: int) -> int:
@@ -71,17 +72,34 @@ def derived(seed: int, k: int) -> int:
     return int(np.random.Philox(key=seed, counter=[k, 0, 0, 3]).random_raw())
 
 
+def ones(seed: int, k: int, first: int, n: int, stream: int = 0) -> NDArray[np.uint8]:
+    """Numbers first .. first+n-1 of draw k, each how many of 8 random bits are 1.
+
+    (ones - 4) / sqrt(2) has mean 0, variance 1 and kurtosis 2.75, and costs a tenth of a normal
+    number, which has kurtosis 3.
+
+    first  a multiple of 32, so that it begins a block
+
+    >>> bool((ones(7, 3, 0, 96)[32:] == ones(7, 3, 32, 64)).all())
+    True
+    """
+    bits = np.random.Philox(key=seed, counter=[first // 32, k, stream, 4])
+    return np.bitwise_count(bits.random_raw(-(-n // 8)).view(np.uint8)[:n])
+
+
 def trial_seeds(seed: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """The seeds, in [0, 2**32), of the trials with these numbers, shape (k,).
 
     >>> trial_seeds(7, np.array([3, 4])).tolist() == trial_seeds(7, np.arange(5))[3:].tolist()
     True
     """
-    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
-    runs = [run for run in np.split(numbers, breaks) if len(run)]  # of consecutive numbers
-    words = [
-        np.random.Philox(key=seed, counter=[int(run[0]), 0, 0, 2]).random_raw(len(run) * _WORDS)
-        for run in runs
-    ]
-    firsts = np.concatenate([np.empty(0, np.uint64), *words])[::_WORDS]  # one word per block
-    return (firsts >> np.uint64(32)).astype(np.int64)
+    step = np.diff(numbers)
+    breaks = np.flatnonzero((step < 1) | (step > _FAR)) + 1
+    seeds = np.empty(len(numbers), dtype=np.uint64)
+    for at in np.split(np.arange(len(numbers)), breaks):
+        if len(at):
+            first, last = int(numbers[at[0]]), int(numbers[at[-1]])
+            bits = np.random.Philox(key=seed, counter=[first, 0, 0, 2])
+            words = bits.random_raw((last - first + 1) * _WORDS)
+            seeds[at] = words[(numbers[at] - first) * _WORDS]  # one word per block
+    return (seeds >> np.uint64(32)).astype(np.int64)

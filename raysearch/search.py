@@ -25,9 +25,11 @@ from .arguments import (
     space_of,
 )
 from .choosing import settled
+from .engine.archipelago import Archipelago, can_part
 from .engine.driver import steady_clock
 from .engine.executors import Where
-from .engine.loop import Loop
+from .engine.island_loop import IslandLoop
+from .engine.loop import Limits, Loop
 from .engine.objective import examine
 from .engine.objectives import to_json
 from .engine.progress import Progress
@@ -39,13 +41,14 @@ from .log.checkpoints import KEEP, Keep
 from .log.compare import DECISIVE, check_same
 from .monitor import Callback
 from .reruns import rerun
-from .resume import failed_trials, first_number, fold, stored_history, stored_reports
+from .resume import Past, failed_trials, first_number, fold, stored_history, stored_reports
 from .rng import check_seed
 from .session import View, run_session
 from .space import Parameter, Space
 from .space.names import nearest
 from .stopping import Condition, conditions_of
 from .strategies.base import ANY_NUMBER, AnyStrategy
+from .strategies.islands import Islands
 from .study import Study
 from .trial import STATES
 
@@ -197,7 +200,13 @@ def search(
         "seed": seed,
         **({"reproducible": concurrency} if reproducible else {}),
     }
-    host = partial(Proposer, strategy, space, objectives, seed, reproducible=reproducible)
+    apart = isinstance(strategy, Islands) and can_part(space, objective)
+    host: Callable[[int], Proposer | Archipelago] = partial(
+        Proposer, strategy, space, objectives, seed, reproducible=reproducible
+    )
+    if isinstance(strategy, Islands) and apart:
+        spec["apart"] = True
+        host = partial(Archipelago, strategy, space, objectives, seed)
     tried = host if resume == "changed" else None
     spec["first"] = first_number(study, spec, tried) if study is not None else 0
     proposer = host(spec["first"])
@@ -205,18 +214,7 @@ def search(
         history = stored_history(study) if study is not None else ()
         reports = partial(stored_reports, study) if study is not None else tuple
         past = fold(history, spec, proposer, reports)
-        loop = Loop(
-            limits,
-            proposer.max_pending(1),
-            finished=past.finished,
-            completed=past.completed,
-            backlog=past.pending,
-            in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
-            window=concurrency if reproducible else None,
-            judged=bool(proposer.rungs),
-            width=space.dim,
-            ahead=strategy.asks_slowly() and not reproducible,
-        )
+        loop = _loop(proposer, limits, past, concurrency if reproducible else None)
         job = Job(
             objective,
             space,
@@ -226,6 +224,7 @@ def search(
             data or {},
             reproducible,
             proposer.rungs,
+            islands=proposer.strategy if isinstance(proposer, Archipelago) else None,
         )
         where = Where(address, ray_options, concurrency)
         full = max(strategy.budgets(), default=-math.inf)
@@ -350,6 +349,25 @@ def retry(
         where = Where(address, ray_options, concurrency)
         view = View(progress, callbacks, "retry", len(stored), time_limit)
         return run_session(loop, Nobody(space), job, log, where, view)
+
+
+def _loop(host: Proposer | Archipelago, limits: Limits, past: Past, window: int | None) -> Loop:
+    """The loop that goes on from the past; window: points pending in a reproducible search."""
+    if isinstance(host, Archipelago):
+        return IslandLoop(limits, host, finished=past.finished, completed=past.completed)
+    room = host.max_pending(1)
+    return Loop(
+        limits,
+        room,
+        finished=past.finished,
+        completed=past.completed,
+        backlog=past.pending,
+        in_order=window is not None or room < ANY_NUMBER,
+        window=window,
+        judged=bool(host.rungs),
+        width=host.space.dim,
+        ahead=host.strategy.asks_slowly() and window is None,
+    )
 
 
 def _open(

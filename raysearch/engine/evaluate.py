@@ -48,7 +48,8 @@ def evaluate(job: Job, signature: Signature, trials: Trials, kill: bool = False)
     """
     epoch = time.time_ns() - time.perf_counter_ns()
     with Watchdog(kill) as watchdog, Surroundings() as surroundings:
-        seeds = rng.trial_seeds(job.seed, trials.number).tolist()
+        some = trials.number[:1] if signature.vectorized else trials.number
+        seeds = rng.trial_seeds(job.seed, some).tolist()
         run = _run_columns if signature.vectorized else _run_each
         batch = run(job, signature, trials, seeds, watchdog, surroundings)
     return batch.results(job, epoch)
@@ -63,11 +64,11 @@ class Outcomes:
     """What is known about k trials so far; times in ns by the monotonic clock."""
 
     def __init__(self, k: int) -> None:
-        self.state = [COMPLETE] * k
+        self.state: Any = [COMPLETE] * k  # lists, or arrays
         self.errors: dict[int, str] = {}
         self.metrics: Metrics = {}
-        self.began = [0] * k
-        self.took = [0] * k
+        self.began: Any = [0] * k
+        self.took: Any = [0] * k
 
     def fail(self, i: int, error: BaseException, timeout: float | None) -> None:
         """Trial i has ended like this."""
@@ -211,10 +212,10 @@ def _run_columns(
     if limit is not None and spent > limit * 1e9 and state != CRASHED:
         state, why = TIMEOUT, why or overdue(limit)
         batch.metrics = {}
-    batch.state = [state] * k
+    batch.state = np.full(k, state, dtype=np.uint8)
     batch.errors = {} if state == COMPLETE else dict.fromkeys(range(k), why)
-    batch.began = [start + i * spent // k for i in range(k)]
-    batch.took = [spent // k] * k
+    batch.began = start + np.arange(k) * spent // k
+    batch.took = np.full(k, spent // k)
     return batch
 
 

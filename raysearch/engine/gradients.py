@@ -18,7 +18,7 @@ from ..space import Columns, Float, Space
 from ..space.names import nearest
 from ..trial import Floats
 from .metrics import Invalid
-from .records import Metrics
+from .objectives import Metrics
 
 GRADIENT = "gradient"
 

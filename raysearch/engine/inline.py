@@ -13,8 +13,10 @@ import numpy as np
 
 from .evaluate import evaluate
 from .objective import examine, ready
+from .passage import Passed
 from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task
 from .stream import stream
+from .stretch import go
 
 
 class Inline:
@@ -68,8 +70,10 @@ class Inline:
             time.sleep(timeout)
             return []
         task = self._tasks[0]
-        if not self._signature.reports:
-            results: Reports | Results = evaluate(self._job, self._signature, task.trials)
+        if task.stretch is not None:
+            results: Reports | Results | Passed = go(self._job, self._signature, task.stretch)
+        elif not self._signature.reports:
+            results = evaluate(self._job, self._signature, task.trials)
         else:
             self._stream = self._stream or stream(self._job, self._signature, task)
             results = next(self._stream)

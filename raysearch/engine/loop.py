@@ -73,7 +73,7 @@ _MAX_BATCH = 32_768
 _MAX_NUMBERS = 2**21  # in the configurations of a batch: 16 MB
 _GROWTH = 8  # at most, from one batch to the next
 _PREFETCH_SECONDS = 5.0  # shorter tasks are queued before their slot is free
-_NODE_LOSSES = 10  # more lost machines than this are put down to the trial itself
+NODE_LOSSES = 10  # more lost machines than this are put down to the trial itself
 _REPORTS = 20_000  # a second, of all trials together; more are left out where they are made
 _OVERDUE_SECONDS = 60.0  # beyond its timeout, a task's worker is given up: frozen, cut off
 
@@ -147,7 +147,8 @@ class Loop:
         match event:
             case Done(task, results):
                 self.ending.discard(task)
-                if work := self.running.pop(task, None):  # else a late copy, to be ignored
+                work = self.running.pop(task, None)
+                if work and isinstance(results, Results):  # else a late copy, to be ignored
                     self._measure(results)
                     return self._finish(results_of(work, results, now))
             case Lost():
@@ -238,7 +239,11 @@ class Loop:
     def _measure(self, results: Results) -> None:
         """Adapt the batch size to how long trials take now."""
         span = (results.started[-1] - results.started[0]) / 1e9 + results.seconds[-1]
-        latest = max(float(span) / len(results.state), 1e-7)
+        self._adapt(float(span) / len(results.state))
+
+    def _adapt(self, seconds: float) -> None:
+        """So many seconds a trial has taken."""
+        latest = max(seconds, 1e-7)
         # slower at once, faster step by step: a batch that is too long hurts more
         old = self.trial_seconds
         self.trial_seconds = 0.5 * (old + latest) if old > latest else latest
@@ -278,7 +283,7 @@ class Loop:
             state = FAILED
         elif event.how == "crashed" and self._late(work, now) >= GRACE:
             state = TIMEOUT
-        elif work.strikes.max() > self.limits.retries or work.losses.max() > _NODE_LOSSES:
+        elif work.strikes.max() > self.limits.retries or work.losses.max() > NODE_LOSSES:
             state = OOM if event.how == "oom" else CRASHED
         else:
             self._ready.put_back(work)

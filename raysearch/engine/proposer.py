@@ -12,15 +12,15 @@ from .. import rng
 from ..errors import StudyMismatch
 from ..space import Columns, Space
 from ..strategies.base import ANY_NUMBER, AnyStrategy, State
-from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
-from .gradients import gradient_of
-from .objectives import SECONDS, Objectives, as_numbers
+from ..trial import FOREIGN, ROOT, Batch, Floats, Ints
+from .objectives import Objectives
+from .outcomes import outcome_of
 from .records import RETRIED, Finished, Reports, Trials
 from .work import Work
 
 #: name of the metric that says which strategy of several has proposed a trial
 PROPOSER = "proposer"
-_SAME = 1e-9  # in the unit cube: machines differ in the last bits of logarithms
+SAME = 1e-9  # in the unit cube: machines differ in the last bits of logarithms
 
 #: number of a trial -> (rung, (m,) losses there) of each rung that it has reported
 Curves = Mapping[int, Sequence[tuple[int, Floats]]]
@@ -43,6 +43,41 @@ class Host(Protocol):
 
     def report(self, trials: Trials, reports: Reports) -> int | None:
         """Take in how trials stand; the index of the report at which they are to be stopped."""
+
+
+class Rebuilding(Protocol):
+    """Brings a host back to where it was."""
+
+    def take(self, finished: Finished, curves: Curves | None = None) -> None:
+        """Go through these, which come next in the log; StudyMismatch if they do not fit."""
+
+    def ask(self, top: int) -> object:
+        """Ask for what had been asked since: the trials up to number top."""
+
+    def pending(self, attempts: Mapping[int, int] | None = None) -> Sequence[Work]:
+        """The trials that are to be run first."""
+
+
+class Folding(Protocol):
+    """A host that a stored study is folded into."""
+
+    space: Space
+    objectives: Objectives
+    first: int
+
+    @property
+    def asked(self) -> int:
+        """How many trials it knows as its own."""
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """Budgets at which trials are judged."""
+
+    def tell_foreign(self, finished: Finished) -> None:
+        """Take in results of trials that it did not propose."""
+
+    def replay(self) -> Rebuilding:
+        """Who brings it back."""
 
 
 class Nobody:
@@ -227,6 +262,10 @@ class Proposer:
             self._pending.pop(n, None)
         self._tell(finished, batch, curve)
 
+    def replay(self) -> Replay:
+        """Who brings the strategy back to where it was."""
+        return Replay(self)
+
     def tell_foreign(self, finished: Finished) -> None:
         """Take in results of trials that this strategy did not propose."""
         x = self.space.encode(finished.columns)
@@ -243,27 +282,12 @@ class Proposer:
         return Batch(x, number, None if np.isnan(budget).all() else budget, parent)
 
     def _tell(self, finished: Finished, batch: Batch, curve: Floats | None) -> None:
-        loss = self.objectives.losses(finished.state, finished.metrics)
+        outcome = outcome_of(self.objectives, finished, finished.columns, self.space)
         budget = None if np.isnan(finished.budget).all() else finished.budget
-        gradient = gradient_of(finished.metrics, finished.columns, self.space)
-        if gradient is not None and self.objectives.maximize[0]:
-            gradient = -gradient
-        constraint = None
-        if self.objectives.bounds:
-            constraint = self.objectives.constraint(len(finished), finished.metrics)
-        outcome = Outcome(loss, budget, curve, constraint, gradient, self._cost(finished))
+        outcome = replace(outcome, budget=budget, curve=curve)
         if not self.strategy.constrained:
             outcome = outcome.unconstrained()
         self.state = self.strategy.tell(self.state, batch, outcome)
-
-    def _cost(self, finished: Finished) -> Floats | None:
-        """(k,) what the trials have cost, if that matters."""
-        name, unknown = self.objectives.cost, np.full(len(finished), np.nan)
-        if name is None:
-            return None
-        if name == SECONDS:
-            return finished.seconds
-        return as_numbers(finished.metrics.get(name, unknown))
 
 
 class Replay:
@@ -326,7 +350,7 @@ class Replay:
         """Refuse trials that are not what was proposed."""
         told_at = self._proposer.space.encode(told.columns)
         asked_at = self._points(proposed)
-        differ = ~(np.abs(told_at - asked_at) <= _SAME).all(axis=1)
+        differ = ~(np.abs(told_at - asked_at) <= SAME).all(axis=1)
         if differ.any():
             number = told.number[np.argmax(differ)]
             raise StudyMismatch(

@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray import exceptions as lost
 
+from .passage import Passed
 from .ray_tasks import RayTasks
 from .ray_workers import run, stream_task
 from .records import Job, Reports, Results
@@ -38,7 +39,7 @@ def in_actors(
 class Actor:
     """What runs in the actor's process, where `ray_workers.opened` keeps the instance."""
 
-    def run(self, sent: Any) -> Results:
+    def run(self, sent: Any) -> Results | Passed:
         """One task."""
         with _listening():
             return run(sent)

@@ -23,7 +23,7 @@ from .ray_machines import Growth, fit, leaving, request_of
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
 from .ray_workers import Picked, Workers, remote
-from .records import Done, ExecutorEvent, Job, Lost, Reported, Results, Task
+from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Task
 
 _REFRESH_SECONDS = 1.0
 _GRACE = 0.5  # seconds that a task has to end once it is asked to, and then between two blows
@@ -115,7 +115,14 @@ class RayTasks:
                 bare = replace(columns, parameters={})  # the worker has them
                 sent: Any = self._job, replace(task, trials=replace(trials, columns=bare))
             else:
-                sent = self._job, trials.number, columns.numbers, columns.active, trials.budget
+                sent = (
+                    self._job,
+                    trials.number,
+                    columns.numbers,
+                    columns.active,
+                    trials.budget,
+                    task.stretch,
+                )
             self._tasks[self._workers.begin(task.id, sent)] = task.id
 
     def cancel(self, task: int) -> None:
@@ -194,7 +201,7 @@ class RayTasks:
                 failed = error
                 break
             self._proved = True
-            if isinstance(found, Results) or task in self._cancelled:
+            if not isinstance(found, Reports) or task in self._cancelled:
                 event = Done(task, found)
                 break
             yield Reported(task, found)

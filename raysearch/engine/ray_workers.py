@@ -19,9 +19,11 @@ from ..space import Columns
 from ..trial import Floats, Ints
 from .evaluate import evaluate
 from .objective import Signature, examine, ready
+from .passage import Passed, Stretch
 from .ray_wake import awake
 from .records import Job, Reports, Results, Task, Trials
 from .stream import stream
+from .stretch import go
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -45,16 +47,18 @@ def opened(job: ray.ObjectRef[Any]) -> tuple[Job, Signature]:
     return _opened[key]
 
 
-Sent = tuple[ray.ObjectRef[Any], Ints, Arrays, Arrays, Floats | None]
+Sent = tuple[ray.ObjectRef[Any], Ints, Arrays, Arrays, Floats | None, Stretch | None]
 
 
-def run(sent: Sent) -> Results:
+def run(sent: Sent) -> Results | Passed:
     """The Ray task. All in one, since each argument of a task costs Ray 0.1 ms.
 
     The reference is in a tuple, so that Ray does not fetch the job each time.
     """
-    reference, numbers, values, active, budget = sent
+    reference, numbers, values, active, budget, stretch = sent
     job, signature = opened(reference)
+    if stretch is not None:
+        return go(job, signature, stretch, kill=True)
     columns = Columns(job.space.parameters, values, active, len(numbers))
     return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
 

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..space import Columns, Space
+from ..strategies.islands import Islands
 from ..trial import ROOT, Floats, Ints
 from .objectives import Metrics as Metrics
 from .objectives import Objectives as Objectives
+from .passage import Passed, Stretch
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
@@ -33,6 +35,7 @@ class Job:
     data       what was passed as ``search(data=...)``
     reproducible  whether every trial gets fresh global random generators, however short
     rungs      budgets at which the strategy judges trials that run, ascending
+    islands    the strategy whose islands workers go on with; None: workers know of no strategy
     device     of the process that it is in, as of `Trial`
     """
 
@@ -44,6 +47,7 @@ class Job:
     data: Mapping[str, Any] = field(default_factory=dict)
     reproducible: bool = False
     rungs: tuple[float, ...] = ()
+    islands: Islands | None = None
     device: str = "cpu"
 
 
@@ -121,6 +125,7 @@ class Task:
     attempts  (k,) how often each was begun, this time included; None: once
     starts    index in the batch -> the checkpoint that the trial goes on from
     pace      seconds between two reports of a trial, at least; more are left out
+    stretch   of an island, to be gone through instead
     """
 
     id: int
@@ -128,6 +133,7 @@ class Task:
     attempts: Ints | None = None
     starts: Mapping[int, Checkpoint] = field(default_factory=dict)
     pace: float = 0.0
+    stretch: Stretch | None = None
 
 
 @dataclass(frozen=True)
@@ -216,7 +222,7 @@ class Done:
     """A task has come back with results."""
 
     task: int
-    results: Results
+    results: Results | Passed
 
 
 @dataclass(frozen=True)

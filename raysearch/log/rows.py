@@ -77,7 +77,7 @@ class Rows:
             _times(finished.started),
             _times(finished.finished),
             pa.array(finished.seconds, NUMBER),
-            texts(finished.worker.tolist()),
+            _workers(finished.worker),
             pa.array(finished.attempts.astype(np.int32)),
             texts([finished.errors.get(i) for i in range(k)])
             if finished.errors
@@ -239,6 +239,13 @@ def _numbers(values: NDArray[np.float64]) -> pa.Array[Any]:
 
 def _from_numbers(column: pa.Array[Any]) -> NDArray[np.float64]:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _workers(values: NDArray[Any]) -> pa.Array[Any]:
+    """Mostly one has run them all."""
+    if (values == values[0]).all():
+        return pa.repeat(pa.scalar(values[0], TEXT), len(values))
+    return texts(values.tolist())
 
 
 def _parents(trials: Trials) -> pa.Array[Any]:

@@ -45,6 +45,7 @@ STRATEGIES: dict[str, str] = {
     "nsga2": "nsga2:NSGA2",
     "ga": "genetic:GeneticAlgorithm",
     "es": "evolution_strategy:EvolutionStrategy",
+    "islands": "islands:Islands",
     "tpe": "tpe:TPE",
     "gradient": "gradient_search:GradientSearch",
     "warm-start": "warm_start:WarmStart",

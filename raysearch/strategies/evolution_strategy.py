@@ -35,6 +35,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ..optim import RULES, Rule
@@ -209,15 +210,8 @@ class EvolutionStrategy(Strategy[EvolutionState]):
         drawn = (rows[:, -1] == state.generation) & free(state.space)  # else some are replaced
         far = ~drawn & (length > longest)
         s[far] *= (longest / length[far])[:, None]
-        if self.method == "snes":
-            u = np.maximum(0.0, math.log(lam / 2 + 1) - np.log(np.arange(1, lam + 1)))
-            w = u / u.sum() - 1 / lam
-            eta = (3 + math.log(d)) / (5 * math.sqrt(d))
-            sigma = state.sigma * np.exp(eta / 2 * (w @ (s**2 - 1)))
-        else:
-            w = (0.5 - np.arange(lam) / (lam - 1)) / lam
-            change = np.clip((w @ (s**2 - 1)) / 2, -_MOST, _MOST)
-            sigma = state.sigma * (1 + change) if self.method == "pgpe" else state.sigma
+        w = weights(self.method, lam)
+        sigma = state.sigma * growth(self.method, w @ (s**2 - 1))
         sigma = np.clip(sigma, _VANISHED * self.step, WIDEST)
         m, moments = self._moved(state, -state.sigma * (w @ s))
         state = replace(
@@ -243,3 +237,21 @@ class EvolutionStrategy(Strategy[EvolutionState]):
         fresh = self.init(state.space, state.seed)
         m = uniform(state.seed, state.generation, 1, state.space.dim, _STREAM)[0]
         return replace(state, m=m, sigma=fresh.sigma, moments=fresh.moments, since=state.asked)
+
+
+def weights(method: str, n: int) -> Floats:
+    """(n,) the weights w of n results, best first."""
+    if method == "snes":
+        u = np.maximum(0.0, math.log(n / 2 + 1) - np.log(np.arange(1, n + 1)))
+        return np.asarray(u / u.sum() - 1 / n)
+    return np.asarray((0.5 - np.arange(n) / (n - 1)) / n)
+
+
+def growth(method: str, v: NDArray[Any]) -> NDArray[Any]:
+    """(d,) factors of sigma, given v = sum w_i (s_i^2 - 1)."""
+    if method == "snes":
+        eta = (3 + math.log(len(v))) / (5 * math.sqrt(len(v)))
+        return np.asarray(np.exp(eta / 2 * v))
+    if method == "pgpe":
+        return np.asarray(1 + np.clip(v / 2, -_MOST, _MOST))
+    return np.ones_like(v)

@@ -42,6 +42,10 @@ class Pending:
                 np.full((len(number), self.row.shape[1]), np.nan),
                 np.zeros(len(number), bool),
             )
+        k = len(number)
+        if np.array_equal(self.number[:k], number):  # the oldest, as they come from one slot
+            rest = Pending(self.number[k:].copy(), self.row[k:].copy())
+            return rest, self.row[:k].copy(), np.ones(k, dtype=bool)
         place = np.minimum(np.searchsorted(self.number, number), len(self.number) - 1)
         found = self.number[place] == number
         row = np.where(found[:, None], self.row[place], np.nan)

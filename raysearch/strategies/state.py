@@ -14,11 +14,13 @@ import math
 import types
 import typing
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import StudyCorrupt, UsageError
 from ..space import Space
@@ -39,12 +41,28 @@ def dump(state: State) -> bytes:
     >>> load(dump(state), RandomSearch(), space).asked
     3
     """
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    tree = _encode(state, state.space, arrays, "state")
+    tree, arrays = taken_apart(state)
     text = np.frombuffer(json.dumps(tree, allow_nan=False).encode(), dtype=np.uint8)
     file = io.BytesIO()
     np.savez(file, **{_TREE: text, **arrays})  # type: ignore[arg-type]  # no option is a name of ours
     return file.getvalue()
+
+
+def taken_apart(state: State) -> tuple[Any, dict[str, NDArray[Any]]]:
+    """The state as JSON values, and the arrays that they name; otherwise as `dump`."""
+    arrays: dict[str, NDArray[Any]] = {}
+    return _encode(state, state.space, arrays, "state"), arrays
+
+
+def put_together(
+    tree: Any, arrays: Mapping[str, NDArray[Any]], strategy: AnyStrategy, space: Space
+) -> State:
+    """Inverse to `taken_apart`; KeyError, TypeError or ValueError if that is something else."""
+    classes = {cls.__name__: cls for cls in _classes(strategy.init(space, 0))}
+    state = _decode(tree, space, arrays, classes)
+    if not isinstance(state, State):
+        raise TypeError(f"not a state but {type(state).__name__}")
+    return state
 
 
 def load(data: bytes, strategy: AnyStrategy, space: Space) -> State:
@@ -52,20 +70,16 @@ def load(data: bytes, strategy: AnyStrategy, space: Space) -> State:
 
     Raises StudyCorrupt if the bytes are not what was written for this strategy.
     """
-    classes = {cls.__name__: cls for cls in _classes(strategy.init(space, 0))}
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         tree = json.loads(arrays.pop(_TREE).tobytes())
-        state = _decode(tree, space, arrays, classes)
+        return put_together(tree, arrays, strategy, space)
     except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise StudyCorrupt(
             f"strategy state: expected what was stored of {strategy!r}, found {error}; "
             "start the strategy anew from the study's trials"
         ) from error
-    if not isinstance(state, State):
-        raise StudyCorrupt(f"strategy state: expected a state, found {type(state).__name__}")
-    return state
 
 
 def _encode(value: Any, space: Space, arrays: dict[str, Any], where: str) -> Any:
@@ -94,7 +108,7 @@ def _encode(value: Any, space: Space, arrays: dict[str, Any], where: str) -> Any
     )
 
 
-def _decode(tree: Any, space: Space, arrays: dict[str, Any], classes: dict[str, type]) -> Any:
+def _decode(tree: Any, space: Space, arrays: Mapping[str, Any], classes: dict[str, type]) -> Any:
     if not isinstance(tree, dict):
         return tree
     match tree:
@@ -134,7 +148,12 @@ def _annotated(hint: Any) -> Iterator[type]:
                 yield typing.cast(type, part)
             yield from _annotated(part)
     elif is_dataclass(hint):
-        yield typing.cast(type, hint)
-        for name, part in typing.get_type_hints(hint).items():
-            if part is not hint and name in {f.name for f in fields(hint)}:
-                yield from _annotated(part)
+        yield from _mentioned(typing.cast(type, hint))
+
+
+@cache
+def _mentioned(cls: type) -> tuple[type, ...]:
+    """The dataclasses that the fields of one mention."""
+    names, hints = {f.name for f in fields(cls)}, typing.get_type_hints(cls)
+    parts = [part for name, part in hints.items() if part is not cls and name in names]
+    return tuple(found for part in parts for found in _annotated(part))

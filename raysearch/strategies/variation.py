@@ -57,34 +57,45 @@ def children(
     crossed = (u[:, [2 * t]] < crossover) & (u[:, 2 * t + 1 : 2 * t + 1 + d] < 0.5)
     how_far, which, step, key = np.split(u[:, 2 * t + 1 + d :], 4, axis=1)
 
-    child = one.copy()
-    blend = _simulated_binary(one, two, how_far, which)
-    blend[:, kinds.unordered] = two[:, kinds.unordered]
-    child[crossed] = blend[crossed]
+    child, blended = one.copy(), crossed.copy()
+    blended[:, kinds.unordered] = False
+    at = np.flatnonzero(blended)
+    np.put(child, at, _simulated_binary(*(np.take(a, at) for a in (one, two, how_far, which))))
+    at = np.flatnonzero(crossed & ~blended)
+    np.put(child, at, np.take(two, at))
     own = crossed & (np.abs(one - two) > _ALIKE)
     mutated = key < 1 / d
-    moved = _polynomial(child, step) if sigma is None else _gaussian(child, step, sigma)
+    moved, where = child.copy(), mutated.copy()
+    where[:, kinds.metric[kinds.discrete]] = True  # which may have to move further
+    at = np.flatnonzero(where)
+    np.put(moved, at, _moved(np.take(child, at), np.take(step, at), sigma))
     moved = _to_other_values(space, child, moved, step)
     mutant = np.where(mutated, moved, child)
-    mutated |= renewed(space, mutated | own, mutant, which) & ~own
-    return np.where(mutated, moved, child)
+    again = renewed(space, mutated | own, mutant, which) & ~own & ~mutated
+    mutant[again] = _moved(child[again], step[again], sigma)
+    return mutant
 
 
 def _simulated_binary(one: Floats, two: Floats, u: Floats, side: Floats) -> Floats:
     """One of the two children, by the side of the first parent or of the second."""
-    near = np.minimum(2 * u, 1.0) ** (1 / (_ETA_CROSSOVER + 1))
-    far = np.minimum(1.0, 2 * (1 - u)) ** (-1 / (_ETA_CROSSOVER + 1))
-    beta = np.where(u <= 0.5, near, far) * np.where(side < 0.5, 1, -1)
+    near, power = u <= 0.5, 1 / (_ETA_CROSSOVER + 1)
+    beta = np.where(near, 2 * u, 2 * (1 - u)) ** np.where(near, power, -power)
+    beta *= np.where(side < 0.5, 1, -1)
     return _inside((one + two + beta * (one - two)) / 2)
 
 
+def _moved(x: Floats, u: Floats, sigma: float | None) -> Floats:
+    """Mutants of places x, at uniform numbers u of the same shape."""
+    return _polynomial(x, u) if sigma is None else _gaussian(x, u, sigma)
+
+
 def _polynomial(x: Floats, u: Floats) -> Floats:
-    """Mutants within the bounds; x (k, d) and uniform numbers of the same shape."""
+    """Mutants within the bounds; places x and uniform numbers of the same shape."""
     x, power = np.clip(x, 0, 1), _ETA_MUTATION + 1
-    down = (2 * u + (1 - 2 * u) * (1 - x) ** power) ** (1 / power) - 1
-    v = 2 * (1 - u)
-    up = 1 - (v + (1 - v) * x**power) ** (1 / power)
-    return np.clip(x + np.where(u < 0.5, down, up), 0, 1)
+    down = u < 0.5
+    v = np.where(down, 2 * u, 2 * (1 - u))
+    step = (v + (1 - v) * np.where(down, 1 - x, x) ** power) ** (1 / power) - 1
+    return np.asarray(np.clip(np.where(down, x + step, x - step), 0, 1))
 
 
 def _gaussian(x: Floats, u: Floats, sigma: float) -> Floats:

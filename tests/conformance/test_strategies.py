@@ -15,6 +15,7 @@ from raysearch.strategies.differential import DifferentialEvolution
 from raysearch.strategies.gradient_search import GradientSearch
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.hyperband import Hyperband
+from raysearch.strategies.islands import Islands
 from raysearch.strategies.local_search import LocalSearch
 from raysearch.strategies.median_stopping import MedianStopping
 from raysearch.strategies.portfolio import Portfolio
@@ -47,6 +48,7 @@ OPTIONS = [
     WarmStart(TPE(), [{"rule": "none"}]),
     Auto(seconds=0.0),
     *TEAMS,
+    Islands(CMAES(population=4), islands=2, migrate_every=3, topology="random"),
     *SAMPLERS,
 ]
 COMPOSED = ("auto", "portfolio", "relay")  # by default of others that are tested themselves

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from ...engine.loop import Loop
-from ...engine.records import Done, ExecutorEvent, Finished, Lost, Reported, Task
+from ...engine.records import Done, ExecutorEvent, Finished, Lost, Reported, Results, Task
 from ...simulate.executor import Death
 from .scenario import Scenario
 
@@ -132,7 +132,7 @@ class Hazards:
         if isinstance(event, Reported):  # a stream keeps its order
             return [(0.0, event)]
         delay = draw.random() * scenario.scale * 3 if self._chance(scenario.delays) else 0.0
-        if isinstance(event, Done):
+        if isinstance(event, Done) and isinstance(event.results, Results):
             skew = scenario.skew * (event.task % 3 - 1)
             event = Done(event.task, replace(event.results, started=event.results.started + skew))
             if self._chance(scenario.losses) and self._may_lose(self._tasks[event.task]):

@@ -1,0 +1,199 @@
+"""Populations: islands, evolution strategies in a million dimensions, stragglers.
+
+    python scripts/bench/populations.py islands [--trials 2000000]
+    python scripts/bench/populations.py evolve [--population 256] [--actors 1 2]
+    python scripts/bench/populations.py evotorch [--population 256]
+    python scripts/bench/populations.py stragglers
+
+Processor seconds are those of all processes of the run; on a machine with other work they tell
+more than elapsed ones. "evotorch" needs that package, and nothing of this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+D = 1_000_000
+
+
+def processor(pid: int | None = None) -> float:
+    """Processor seconds of a process, this one by default."""
+    if pid is None:
+        return time.process_time()
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak(pid: int) -> float:
+    """MB of memory that a process has had of its own at most, shared memory left out."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        found = dict(line.split(":", 1) for line in file if ":" in line)
+    return int(found["RssAnon"].split()[0]) / 1e3
+
+
+def islands(options: argparse.Namespace) -> None:
+    """Trials a second of two islands of a genetic algorithm, four parameters, in a study."""
+    import raysearch as rs
+
+    def each(config: Any) -> float:
+        return config["a"] ** 2 + config["b"] ** 2 + config["c"] ** 2 + config["d"] ** 2
+
+    @rs.vectorized
+    def many(columns: Any) -> Any:
+        return columns["a"] ** 2 + columns["b"] ** 2 + columns["c"] ** 2 + columns["d"] ** 2
+
+    space = {name: rs.Float(-1, 1) for name in "abcd"}
+    for objective, population, trials in (
+        (each, 1_000, options.trials // 10),
+        (many, 50_000, options.trials),
+    ):
+        strategy = rs.Islands(
+            rs.GeneticAlgorithm(population=population, elite=population // 10),
+            islands=2,
+            migrate_every=trials // 8,
+        )
+        seen: list[tuple[float, int]] = []
+
+        def note(progress: Any, seen: Any = seen) -> None:
+            seen.append((time.perf_counter(), progress.done))
+
+        with tempfile.TemporaryDirectory() as study:
+            spent = processor()
+            rs.search(objective, space, strategy, trials=trials, study=study, progress=note)
+            spent = processor() - spent
+        half = next(i for i, (_, done) in enumerate(seen) if done >= trials // 4)
+        seconds, found = (b - a for a, b in zip(seen[half], seen[-1], strict=True))
+        print(
+            f"{objective.__name__:5} {trials:9,} trials: {found / seconds:12,.0f} a second, "
+            f"driver {spent / trials * 1e9:5.0f} ns a trial"
+        )
+
+
+def sphere(x: Any) -> Any:
+    return np.einsum("kd,kd->k", x, x)
+
+
+def evolve(options: argparse.Namespace) -> None:
+    """Generations a second in 10^6 dimensions, and what an actor has in memory."""
+    import ray
+
+    import raysearch as rs
+
+    class Sphere:
+        def __init__(self) -> None:
+            self.pid = os.getpid()
+
+        def __call__(self, x: Any) -> Any:
+            with open(f"{folder}/{self.pid}", "w", encoding="utf-8"):
+                return sphere(x)
+
+    ray.init(num_cpus=max(options.actors), include_dashboard=False, logging_level="ERROR")
+    for method in ("snes", "pgpe"):
+        for actors in options.actors:
+            with tempfile.TemporaryDirectory() as folder:
+                times, spent = [], []
+                run = rs.evolve(
+                    Sphere, np.ones(D, np.float32), method=method, population=options.population,
+                    step=0.01, actors=actors, generations=options.generations,
+                )  # fmt: skip
+                start = time.perf_counter()
+                for _ in run:
+                    times.append(time.perf_counter() - start)
+                    pids = [int(name) for name in os.listdir(folder)]
+                    spent.append(processor() + sum(map(processor, pids)))
+                    memory = max(map(peak, pids))
+                    start = time.perf_counter()
+            print(
+                f"{method} population {options.population}, {actors} actors: "
+                f"{1 / statistics.median(times[1:]):.2f} generations/s (best "
+                f"{1 / min(times[1:]):.2f}), {(spent[-1] - spent[0]) / (len(spent) - 1):.2f} "
+                f"processor s a generation, {memory:.0f} MB an actor",
+                flush=True,
+            )
+
+
+def evotorch(options: argparse.Namespace) -> None:
+    """The same with EvoTorch, in one process with two threads."""
+    import torch
+    from evotorch import Problem
+    from evotorch.algorithms import PGPE, SNES
+
+    torch.set_num_threads(2)
+    problem = Problem(
+        "min", lambda x: (x**2).sum(dim=-1), solution_length=D, initial_bounds=(1, 1),
+        vectorized=True, dtype=torch.float32,
+    )  # fmt: skip
+    for name, search in (
+        ("snes", SNES(problem, stdev_init=0.01, popsize=options.population)),
+        (
+            "pgpe",
+            PGPE(
+                problem, stdev_init=0.01, popsize=options.population, center_learning_rate=0.0025,
+                stdev_learning_rate=0.1, ranking_method="centered",
+            ),
+        ),
+    ):  # fmt: skip
+        times, spent = [], processor()
+        for _ in range(options.generations):
+            start = time.perf_counter()
+            search.step()
+            times.append(time.perf_counter() - start)
+        print(
+            f"{name} population {options.population}: {1 / statistics.median(times[1:]):.2f} "
+            f"generations/s (best {1 / min(times[1:]):.2f}), "
+            f"{(processor() - spent) / len(times):.2f} processor s a generation",
+            flush=True,
+        )
+
+
+def stragglers(options: argparse.Namespace) -> None:
+    """How busy workers are where 95 of 100 trials differ tenfold in how long they take."""
+    import raysearch as rs
+    from raysearch import simulate
+
+    space = {f"x{i}": rs.Float(-1, 1) for i in range(5)}
+
+    def one(config: Any) -> Any:
+        return sum(value**2 for value in config.values())
+
+    def two(config: Any) -> Any:
+        return {"loss": one(config), "first": config["x0"]}
+
+    for strategy in (
+        rs.CMAES(),
+        rs.DifferentialEvolution(),
+        rs.GeneticAlgorithm(),
+        rs.NSGA2(),
+        rs.EvolutionStrategy(),
+        rs.Islands(),
+    ):
+        several = isinstance(strategy, rs.NSGA2)
+        busy = [
+            simulate.run(
+                two if several else one, space, strategy, workers=workers, time_limit=3600,
+                duration=simulate.LogNormal(60, math.log(10) / 4),
+                metric={"loss": "min", "first": "min"} if several else "loss",
+            ).utilisation
+            for workers in (4, 16, 64)
+        ]  # fmt: skip
+        print(f"{type(strategy).__name__:24}", *(f"{100 * share:.1f} %" for share in busy))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=["islands", "evolve", "evotorch", "stragglers"])
+    parser.add_argument("--trials", type=int, default=2_000_000)
+    parser.add_argument("--population", type=int, default=256)
+    parser.add_argument("--actors", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--generations", type=int, default=6)
+    arguments = parser.parse_args()
+    globals()[arguments.what](arguments)
