@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import strategies
-from .engine.loop import Limits
+from .engine.limits import Limits
 from .engine.objective import examine
 from .engine.objectives import SECONDS, Objectives
 from .errors import UsageError

@@ -29,7 +29,8 @@ from .engine.archipelago import Archipelago, can_part
 from .engine.driver import steady_clock
 from .engine.executors import Where
 from .engine.island_loop import IslandLoop
-from .engine.loop import Limits, Loop
+from .engine.limits import Limits
+from .engine.loop import Loop
 from .engine.objective import examine
 from .engine.objectives import to_json
 from .engine.progress import Progress

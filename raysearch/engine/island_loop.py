@@ -18,7 +18,8 @@ import numpy as np
 from ..trial import CRASHED, FAILED, OOM, TIMEOUT, Ints
 from .archipelago import Archipelago
 from .events import Cancel, Command, Event, Submit
-from .loop import NODE_LOSSES, Limits, Loop
+from .limits import Limits
+from .loop import NODE_LOSSES, Loop
 from .passage import Passed, Stretch, Value
 from .records import Done, Lost, Task, Trials
 from .watchdog import GRACE

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -43,30 +43,11 @@ from .events import (
     Told,
     Why,
 )
+from .limits import Limits
 from .order import InOrder
 from .records import Done, Finished, Lost, Reported, Results, Task
 from .watchdog import GRACE
 from .work import Queue, Work, lost, results_of, stopped
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When the search ends, and how often a trial is tried again.
-
-    trials        finished trials in the study, failed ones included; None: no limit
-    deadline      ns since the epoch; None: no limit
-    retries       how often a trial whose worker died is tried again
-    max_failures  as many failures at the start, and nothing else, end it; None: never
-    timeout       seconds per trial, or None; the worker holds it, here it tells a hang from
-                  a crash, and what is long overdue from what still runs
-    """
-
-    trials: int | None
-    deadline: int | None = None
-    retries: int = 1
-    max_failures: int | None = 10
-    timeout: float | None = None
-
 
 _TASK_SECONDS = 0.2  # what a batch should take: long against dispatch (2 to 5 ms), short for people
 _MAX_BATCH = 32_768

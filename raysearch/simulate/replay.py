@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..engine.loop import Limits, Loop
+from ..engine.limits import Limits
+from ..engine.loop import Loop
 from ..engine.records import Finished, Reports, Results, Trials
 from ..errors import UsageError
 from ..log.rows import Rows

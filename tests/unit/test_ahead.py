@@ -13,7 +13,8 @@ from raysearch import rng
 from raysearch.engine.ahead import Ahead
 from raysearch.engine.driver import Driver
 from raysearch.engine.events import Stop
-from raysearch.engine.loop import Limits, Loop
+from raysearch.engine.limits import Limits
+from raysearch.engine.loop import Loop
 from raysearch.engine.proposer import Proposer, Replay
 from raysearch.engine.records import Done, Finished, Objectives, Results, Task
 from raysearch.space import Float, Space

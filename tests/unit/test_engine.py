@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from raysearch import rng
 from raysearch.engine.driver import Driver
 from raysearch.engine.events import Ask, Asked, Cancel, Slots, Stop
-from raysearch.engine.loop import Limits, Loop
+from raysearch.engine.limits import Limits
+from raysearch.engine.loop import Loop
 from raysearch.engine.proposer import Nobody, Proposer, Replay
 from raysearch.engine.records import (
     RETRIED,

@@ -13,7 +13,7 @@ from raysearch.engine.archipelago import Archipelago
 from raysearch.engine.driver import Driver
 from raysearch.engine.events import Cancel, Stop, Submit
 from raysearch.engine.island_loop import IslandLoop
-from raysearch.engine.loop import Limits
+from raysearch.engine.limits import Limits
 from raysearch.engine.objective import examine
 from raysearch.engine.records import Done, Job, Lost, Objectives
 from raysearch.engine.stretch import go

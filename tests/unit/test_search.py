@@ -15,7 +15,7 @@ import pytest
 
 import raysearch as rs
 from raysearch.arguments import RAY_OPTIONS, limits_of
-from raysearch.engine.loop import Limits
+from raysearch.engine.limits import Limits
 from raysearch.errors import ObjectiveError, SearchFailed, StudyMismatch, UsageError
 from raysearch.strategies.random import RandomSearch
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 from ... import rng, strategies
 from ...engine.driver import Driver
 from ...engine.events import Why
-from ...engine.loop import Limits, Loop
+from ...engine.limits import Limits
+from ...engine.loop import Loop
 from ...engine.objective import Signature
 from ...engine.proposer import Proposer, Replay
 from ...engine.records import Finished, Job, Objectives, Reports, Results, Task, Trials
