@@ -66,6 +66,9 @@ class Runner:
     queue: list[Task] = field(default_factory=list)
     early: list[int] = field(default_factory=list)  # trials begun before it might go on
 
+    def want(self, tasks: int) -> None:
+        pass
+
     def slots(self) -> int:
         return self.n
 
