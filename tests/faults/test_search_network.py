@@ -158,7 +158,7 @@ def test_a_short_cut_loses_nothing_and_a_long_one_is_noticed_and_its_trials_run_
 
     wait(lambda: at_work(0) or search.poll() is not None, "both at work")
     hosts.link("one", "down")
-    time.sleep(6)  # less than three checks that each take two seconds
+    time.sleep(4)  # less than three checks that each take two seconds
     hosts.link("one", "up")
     healed = len(stored(home))
     wait(lambda: at_work(healed), "both at work again")
