@@ -11,7 +11,7 @@ import pytest
 
 import raysearch as rs
 
-pytestmark = pytest.mark.xdist_group("ray")
+pytestmark = pytest.mark.xdist_group("clusters")
 
 RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 
