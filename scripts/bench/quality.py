@@ -80,7 +80,11 @@ def run(args: argparse.Namespace, tasks: list[Task | Table]) -> None:
                     place = path(args, name, task, seed, pending)
                     if place.exists() and len(read(place)["regret"]) >= args.trials:
                         continue
-                    found = searched(COMPETITORS[name][1], task, seed, pending, args.trials)
+                    try:
+                        found = searched(COMPETITORS[name][1], task, seed, pending, args.trials)
+                    except Exception as error:  # of a peer; the others go on
+                        print(f"{name} failed on {task.name}: {error!r}", flush=True)
+                        continue
                     place.parent.mkdir(parents=True, exist_ok=True)
                     place.write_text(json.dumps(found))
                     print(

@@ -57,7 +57,7 @@ _BOOSTING = rs.Space(
     {
         "kind": rs.Choice(["plain", "one-sided", "random-splits"]),
         "rate": _ordered(0.02, 0.05, 0.1, 0.2, 0.35, 0.6),
-        "rounds": _ordered(10, 20, 40, 80, 120),
+        "rounds": _ordered(5, 10, 20, 40, 80),
         "leaves": _ordered(3, 6, 16),
         "least": _ordered(2, 5, 15, 40),
         "features": _ordered(0.3, 1.0),
@@ -66,9 +66,9 @@ _BOOSTING = rs.Space(
 _PERCEPTRON = rs.Space(
     {
         "activation": rs.Choice(["relu", "tanh", "logistic"]),
-        "hidden": _ordered(2, 4, 8, 16, 32),
-        "rate": _ordered(*(10.0**-k for k in (4, 3.5, 3, 2.5, 2, 1.5, 1, 0.5))),
-        "decay": _ordered(1e-5, 1e-3, 1e-1, 1.0),
+        "hidden": _ordered(2, 4, 8, 16),
+        "rate": _ordered(1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3),
+        "decay": _ordered(1e-4, 1e-2, 1.0),
         "batch": _ordered(16, 32, 64),
     }
 )

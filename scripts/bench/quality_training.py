@@ -155,7 +155,7 @@ def boosting(configs: list[Config], fold: Fold) -> list[float]:
                 "seed": 0,
                 **kinds[config["kind"]],
             }
-            models[own] = lightgbm.train(options, lightgbm.Dataset(x, y), 120)
+            models[own] = lightgbm.train(options, lightgbm.Dataset(x, y), 80)
         rounds = int(config["rounds"])
         if classes:
             scores = models[own].predict(x_test, num_iteration=rounds, raw_score=True)
