@@ -41,7 +41,7 @@ def searched(make: Any, task: Task | Table, seed: int, pending: int, trials: int
     """Best regret after each trial, seconds of each suggestion, and duplicates proposed."""
     problem = task.build(seed)
     rng = np.random.default_rng([seed, 1])
-    competitor = make(problem.space, seed, task.constrained, pending)
+    competitor = make(problem.space, seed, task.constrained, pending, trials)
     running: list[tuple[float, int, Any, Any]] = []
     best, curve, seconds, now = math.inf, [], [], 0.0
     seen: set[str] = set()

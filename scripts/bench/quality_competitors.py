@@ -1,6 +1,6 @@
 """Competitors of quality.py: how each one asks and tells. To add one: its entry in COMPETITORS.
 
-A competitor is made of (space, seed, constrained, pending). ask() returns a token and a
+A competitor is made of (space, seed, constrained, pending, trials). ask() returns a token and a
 configuration; tell(token, loss, broken) takes what became of it, broken > 0 being by how much
 the constraint was broken.
 """
@@ -24,7 +24,7 @@ class Ours:
     """A strategy of raysearch, asked for one point at a time."""
 
     def __init__(
-        self, name: str, space: rs.Space, seed: int, constrained: bool, pending: int
+        self, name: str, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
     ) -> None:
         self.strategy, self.space, self.constrained = get(name)(), space, constrained
         self.state = self.strategy.init(space, seed)
@@ -51,6 +51,7 @@ class Optuna:
         seed: int,
         constrained: bool,
         pending: int,
+        trials: int,
     ) -> None:
         import optuna
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,9 @@ class _Penalty:
 class Nevergrad:
     """NGOpt."""
 
-    def __init__(self, space: rs.Space, seed: int, constrained: bool, pending: int) -> None:
+    def __init__(
+        self, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
+    ) -> None:
         import nevergrad as ng
 
         def part(p: Any) -> Any:
@@ -65,7 +68,7 @@ class Nevergrad:
 
         parts = ng.p.Dict(**{name: part(p) for name, p in space.parameters.items()})
         parts.random_state = np.random.RandomState(seed)
-        self.optimizer = ng.optimizers.NGOpt(parts, budget=200, num_workers=pending)
+        self.optimizer = ng.optimizers.NGOpt(parts, budget=trials, num_workers=pending)
         self.space, self.constrained = space, constrained
 
     def ask(self) -> tuple[Any, Config]:
@@ -80,7 +83,9 @@ class Nevergrad:
 class Hyperopt:
     """TPE of hyperopt; conditions are nested choices."""
 
-    def __init__(self, space: rs.Space, seed: int, constrained: bool, pending: int) -> None:
+    def __init__(
+        self, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
+    ) -> None:
         import hyperopt
         from hyperopt import hp
 
@@ -140,7 +145,9 @@ class Hyperopt:
 class Smac:
     """SMAC3's facade for hyperparameters: random forests; conditions are its own."""
 
-    def __init__(self, space: rs.Space, seed: int, constrained: bool, pending: int) -> None:
+    def __init__(
+        self, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
+    ) -> None:
         from ConfigSpace import (
             CategoricalHyperparameter,
             ConfigurationSpace,
@@ -167,7 +174,7 @@ class Smac:
                 known.add(InCondition(parts[name], parts[parent], list(values)))
         self.folder = tempfile.TemporaryDirectory()
         scenario = Scenario(
-            known, deterministic=True, n_trials=200, seed=seed, output_directory=self.folder.name
+            known, deterministic=True, n_trials=trials, seed=seed, output_directory=self.folder.name
         )
         self.facade = HyperparameterOptimizationFacade(
             scenario, lambda config, seed: 0.0, logging_level=False, overwrite=True
@@ -187,7 +194,9 @@ class Smac:
 class Hebo:
     """HEBO; what is pending it does not know, it draws from a front of three acquisitions."""
 
-    def __init__(self, space: rs.Space, seed: int, constrained: bool, pending: int) -> None:
+    def __init__(
+        self, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
+    ) -> None:
         import torch
         from hebo.design_space.design_space import DesignSpace
         from hebo.optimizers.hebo import HEBO
@@ -218,7 +227,9 @@ class Hebo:
 class Ax:
     """Ax's client: BoTorch."""
 
-    def __init__(self, space: rs.Space, seed: int, constrained: bool, pending: int) -> None:
+    def __init__(
+        self, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
+    ) -> None:
         import logging
 
         from ax.api.client import Client
@@ -252,9 +263,14 @@ class Ax:
 
 
 class Bayesian:
-    """bayesian-optimization; five random points first; logarithms are taken for it."""
+    """bayesian-optimization; logarithms are taken for it.
 
-    def __init__(self, space: rs.Space, seed: int, constrained: bool, pending: int) -> None:
+    Random points come first: five, and more until one of them meets the constraint.
+    """
+
+    def __init__(
+        self, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
+    ) -> None:
         from bayes_opt import BayesianOptimization
         from scipy.optimize import NonlinearConstraint
 
@@ -279,12 +295,15 @@ class Bayesian:
         self.space, self.asked, self.rng = space, 0, np.random.RandomState(seed)
 
     def ask(self) -> tuple[Any, Config]:
+        from bayes_opt.exception import NoValidPointRegisteredError
+
         self.asked += 1
-        inner = self.optimizer.space
-        if self.asked <= 5 or len(inner) == 0:
+        inner, found = self.optimizer.space, None
+        if self.asked > 5 and len(inner):
+            with suppress(NoValidPointRegisteredError):
+                found = self.optimizer.suggest()
+        if found is None:
             found = inner.array_to_params(inner.random_sample(random_state=self.rng))
-        else:
-            found = self.optimizer.suggest()
         values = dict(found)
         for name, p in self.space.parameters.items():
             if not isinstance(p, rs.Choice) and p.log:
