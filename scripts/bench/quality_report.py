@@ -93,7 +93,7 @@ def draw(curves: Floats, names: list[str], whole: Found, plot: str) -> None:
             mean = np.exp(np.log(np.maximum(curves[c, there], 1e-4)).mean(axis=0))
             style = {"linestyle": "-" if c < 10 else "--", "color": f"C{c % 10}"}
             axis.plot(trials, mean, label=name, linewidth=1.4, **style)
-        axis.set(title=f"{title} ({there.sum()} searches)", yscale="log", xlabel="trials")
+        axis.set(title=f"{title}, searches: {there.sum()}", yscale="log", xlabel="trials")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("regret, geometric mean")
     axes[1, 0].set_ylabel("regret, geometric mean")

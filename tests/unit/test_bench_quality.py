@@ -29,14 +29,13 @@ def synthetic(kind: str) -> list[Any]:
 @pytest.mark.parametrize("kind", ["tuning", "report"])
 def test_the_optimum_has_no_regret(kind: str) -> None:
     for task in synthetic(kind):
-        for seed in (0, 1):
-            problem = task.build(seed)
-            [best] = problem.space.decode(problem.optimum[None]).configs()
-            loss, broken = problem(best)
-            assert loss == pytest.approx(0, abs=1e-12), task.name
-            assert broken == pytest.approx(0, abs=1e-12)
-            others = problem.space.decode(np.random.default_rng(2).random((50, task.space.dim)))
-            assert all(problem(config)[0] > 0 for config in others.configs()), task.name
+        problem = task.build(0)
+        [best] = problem.space.decode(problem.optimum[None]).configs()
+        loss, broken = problem(best)
+        assert loss == pytest.approx(0, abs=1e-12), task.name
+        assert broken == pytest.approx(0, abs=1e-12)
+        others = problem.space.decode(np.random.default_rng(2).random((50, task.space.dim)))
+        assert all(problem(config)[0] > 0 for config in others.configs()), task.name
 
 
 def test_what_is_tuned_on_is_not_reported() -> None:
@@ -65,13 +64,15 @@ def test_tables_hold_every_configuration_in_its_place() -> None:
             values = [problem(config)[0] for config in configs]
             assert min(values) == 0
             assert np.allclose(values, losses[name].astype(float) - losses[name].min())
+    best = {"kernel": "sigmoid", "c": 1024.0, "gamma": 2.0**-9, "shift": 0.0}
+    assert tables.Table("svm cancer").build(0)(best)[0] == 0
     assert tables.LOSSES.stat().st_size < 500_000
 
 
 def test_a_run_is_repeatable_and_knows_good_from_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--only random tpe --families training mixed --seeds 1 --trials 50 --pending 1 8"
+    words = "--only random tpe --families training --seeds 1 --trials 50 --pending 8"
     kept = []
     for place in ("once", "again"):
         folder = tmp_path / place
