@@ -72,7 +72,7 @@ def test_tables_hold_every_configuration_in_its_place() -> None:
 def test_a_run_is_repeatable_and_knows_good_from_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = "--only random tpe --families training --seeds 1 --trials 50 --pending 8"
+    words = "--only random tpe --families mixed training --seeds 1 --trials 50 --pending 8"
     kept = []
     for place in ("once", "again"):
         folder = tmp_path / place
