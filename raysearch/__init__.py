@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .search import confirm as confirm
     from .search import retry as retry
     from .search import search as search
+    from .space import Array as Array
     from .space import Choice as Choice
     from .space import Float as Float
     from .space import Int as Int
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .strategies.annealing import SimulatedAnnealing as SimulatedAnnealing
     from .strategies.asha import ASHA as ASHA
     from .strategies.asha_stopping import StoppingASHA as StoppingASHA
+    from .strategies.auto import Auto as Auto
     from .strategies.cma_es import CMAES as CMAES
     from .strategies.differential import DifferentialEvolution as DifferentialEvolution
     from .strategies.evolution_strategy import EvolutionStrategy as EvolutionStrategy
@@ -49,11 +51,14 @@ if TYPE_CHECKING:
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.median_stopping import MedianStopping as MedianStopping
     from .strategies.nsga2 import NSGA2 as NSGA2
+    from .strategies.portfolio import Portfolio as Portfolio
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
+    from .strategies.relay import Relay as Relay
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving
     from .strategies.tpe import TPE as TPE
     from .strategies.trust_region import TrustRegion as TrustRegion
+    from .strategies.warm_start import WarmStart as WarmStart
     from .study import Study as Study
     from .trial import Trial as Trial
 
@@ -66,7 +71,7 @@ _MODULES = {
     "StudyError UsageError",
     "repeats": "repeated",
     "search": "confirm retry search",
-    "space": "Choice Float Int Space",
+    "space": "Array Choice Float Int Space",
     "stopping": "NoImprovement RegretBelow Target",
     "study": "Study",
     "trial": "Trial",

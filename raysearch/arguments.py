@@ -13,7 +13,7 @@ from typing import Any
 from . import strategies
 from .engine.loop import Limits
 from .engine.objective import examine
-from .engine.records import Objectives
+from .engine.objectives import SECONDS, Objectives
 from .errors import UsageError
 from .scalars import real, whole
 from .space import space_of as space_of
@@ -43,8 +43,11 @@ RAY_OPTIONS = (
 _LONGEST = 1e9  # seconds; timers of the system overflow not far beyond
 
 
-def objectives_of(metric: Any, mode: Any) -> Objectives:
-    """What is optimised; `mode` is for one metric, and "min" where a mapping says it for each."""
+def objectives_of(metric: Any, mode: Any, require: Any = None) -> Objectives:
+    """What is optimised; `mode` is for one metric, and "min" where a mapping says it for each.
+
+    require  metric -> bound, as a text; None: no bounds
+    """
     modes: Any = {metric: mode} if isinstance(metric, str) else metric
     if not isinstance(modes, Mapping) or not modes:
         raise UsageError(
@@ -61,7 +64,7 @@ def objectives_of(metric: Any, mode: Any) -> Objectives:
         if direction not in ("min", "max"):
             where = "mode" if isinstance(metric, str) else f"metric[{name!r}]"
             raise UsageError(f"{where}: expected 'min' or 'max', found {direction!r}")
-    return Objectives.from_json(modes)
+    return Objectives.from_json(modes, {} if require is None else require)
 
 
 def limits_of(
@@ -117,6 +120,15 @@ def check_budgets(objective: Callable[..., Any], strategy: AnyStrategy) -> None:
         raise UsageError(
             f"strategy: {name} says how far a trial is trained, which the objective "
             "cannot know; yield metrics, or take trial as second argument and read trial.budget"
+        )
+
+
+def check_costs(strategy: AnyStrategy, reproducible: bool) -> None:
+    """What the strategy makes of costs is reproducible, if it is to be."""
+    if reproducible and strategy.costs() == SECONDS:
+        raise UsageError(
+            f"reproducible: {strategy!r} looks at how long trials run, which no two runs have in "
+            "common; let a metric tell the cost"
         )
 
 

@@ -49,7 +49,7 @@ class AskTell:
     """A search that is driven by asking it for trials and telling it what came out.
 
     space     what is searched: a Space, or a mapping from names to parameters
-    strategy  proposes the trials
+    strategy  proposes the trials; Auto() if left out
     seed      of the search, in [0, 2**64)
     mode      "min" or "max"; several objectives: one of these for each
 
@@ -78,14 +78,17 @@ class AskTell:
     def __init__(
         self,
         space: Space | Mapping[str, Parameter],
-        strategy: AnyStrategy,
+        strategy: AnyStrategy | None = None,
         *,
         seed: int = 0,
         mode: str | Sequence[str] = "min",
     ) -> None:
         modes = _modes(mode)
+        strategy = strategies.get("auto")() if strategy is None else strategy
         strategies.check(strategy, len(modes))
-        self._space, self._strategy, self._seed = space_of(space), strategy, check_seed(seed)
+        space = space_of(space)
+        strategy, _ = strategy.settled(space, objectives=len(modes))
+        self._space, self._strategy, self._seed = space, strategy, check_seed(seed)
         self._signs = np.array([1.0 if m == "min" else -1.0 for m in modes])
         self._state = strategy.init(self._space, self._seed)
         self._count = 0  # trials so far
@@ -93,6 +96,7 @@ class AskTell:
         self._numbers: dict[int, int] = {}  # of points that may be parents: those of their trials
         self._in_full = max(strategy.budgets(), default=math.inf)
         self._reached = -math.inf  # the highest budget told
+        self._constraints = 0  # how many each trial has
         self._front: list[tuple[Floats, Told]] = []  # losses, and the trial
         self._finished = False
 
@@ -157,14 +161,20 @@ class AskTell:
         trial: Trial | Mapping[str, Any],
         value: float | Sequence[float | None] | None,
         *,
+        constraint: float | Sequence[float] | None = None,
+        cost: float | None = None,
         gradient: Mapping[str, float] | None = None,
     ) -> None:
         """Say what came out of a trial, once, in any order.
 
-        trial     as asked for; or a configuration (a dict) that was evaluated elsewhere
-        value     a number; several objectives: a list with one for each; None or NaN: failed
-        gradient  name of a continuous, active parameter -> derivative of the (first) value with
-                  respect to it; those left out are not known
+        trial       as asked for; or a configuration (a dict) that was evaluated elsewhere
+        value       a number; several objectives: a list with one for each; None or NaN: failed
+        constraint  a number, or always equally many, to be at most 0, such as gb - 8: only
+                    trials that meet all of them are the best. NaN, or none where others had
+                    some: unknown, so not met
+        cost        what it has cost, > 0, in any unit, for a strategy that looks at it
+        gradient    name of a continuous, active parameter -> derivative of the (first) value with
+                    respect to it; those left out are not known
 
         Raises UsageError if the trial is not waited for, or the value is of a wrong type.
         """
@@ -176,16 +186,20 @@ class AskTell:
             columns = self._space.columns([asked.trial.config])
             slopes = self._signs[0] * unit_gradient(self._space, columns, [gradient])
         budget = None if asked.stopped is None else np.array([asked.stopped])
-        outcome = Outcome(loss[None], budget, asked.curve, gradient=slopes)
+        limits = self._limits(constraint)
+        outcome = Outcome(loss[None], budget, asked.curve, limits, slopes, _cost(cost))
+        if not self._strategy.constrained:
+            outcome = outcome.unconstrained()
         self._state = self._strategy.tell(self._state, asked.batch, outcome)
         self._pending.pop(asked.trial.number, None)
-        if not np.isnan(loss).any():
+        if not np.isnan(loss).any() and (limits is None or (limits <= 0).all()):
             self._compare(loss, asked, values)
 
     @property
     def best(self) -> Told:
         """The best trial told so far, of equals the first: its `.config`, `.value`, `.number`.
 
+        It meets its constraints, if it was told any.
         Losses at different budgets cannot be compared: only those trials count that have come
         as far as any, which the strategy's budgets and `report` say.
 
@@ -194,7 +208,9 @@ class AskTell:
         if len(self._signs) > 1:
             raise UsageError("best: there are several objectives; use .pareto")
         if not self._front:
-            raise UsageError("best: no trial has succeeded yet; tell one with a number")
+            raise UsageError(
+                "best: no trial has succeeded yet; tell one with a number (and constraints <= 0)"
+            )
         return self._front[0][1]
 
     @property
@@ -263,6 +279,18 @@ class AskTell:
             )
         return loss
 
+    def _limits(self, constraint: Any) -> Floats | None:
+        """(1, c) what was told of the constraints, if there are any."""
+        if constraint is None:
+            return np.full((1, self._constraints), np.nan) if self._constraints else None
+        each = constraint if isinstance(constraint, (list, tuple, np.ndarray)) else [constraint]
+        limits = np.array([[_number(value, "constraint", "unknown") for value in each]])
+        if self._constraints not in (0, len(each)) or not len(each):
+            wanted = self._constraints or "one or more"
+            raise UsageError(f"constraint: expected {wanted} numbers, found {constraint!r}")
+        self._constraints = len(each)
+        return limits
+
     def _compare(self, loss: Floats, asked: _Asked, values: tuple[float, ...]) -> None:
         """Keep the trial if no other is at least as good; drop those it dominates."""
         trial = asked.trial
@@ -295,11 +323,21 @@ def _modes(mode: Any) -> Sequence[str]:
     return modes
 
 
-def _number(value: Any) -> float:
+def _cost(cost: Any) -> Floats | None:
+    """(1,) what was told of the cost."""
+    if cost is None:
+        return None
+    number = _number(cost, "cost", "unknown")
+    if not 0 < number < math.inf:
+        raise UsageError(f"cost: expected a number > 0, or None if unknown, found {cost!r}")
+    return np.array([number])
+
+
+def _number(value: Any, name: str = "value", none: str = "the trial failed") -> float:
     """The value as a float; None as NaN."""
     if value is None:
         return math.nan
     with suppress(OverflowError):
         if (number := real(value)) is not None:
             return number
-    raise UsageError(f"value: expected a number, or None if the trial failed, found {value!r}")
+    raise UsageError(f"{name}: expected a number, or None if {none}, found {value!r}")

@@ -19,7 +19,7 @@ from .errors import UsageError
 from .finished import FinishedTrial
 from .stopping import Condition, Seen
 from .study import Study
-from .trial import ROOT, STATES, has_result
+from .trial import ROOT, STATES, Floats, has_result
 
 Callback = Callable[[Sequence[FinishedTrial]], Any]
 
@@ -55,6 +55,7 @@ class Monitor:
         self._conditions = conditions
         self._seen = Seen(-1.0 if before.objectives.maximize[0] else 1.0)
         self._known = {"name": before.place.rstrip("/").rpartition("/")[2], **known}
+        self._known["require"] = tuple(map(str, before.objectives.bounds))
         self._best: Best | None = None
         self._furthest = -math.inf  # budget of the best
         self._full = full
@@ -103,9 +104,9 @@ class Monitor:
             self.error = finished.errors[max(finished.errors)]
         if self._conditions:
             self._note(finished)
-        if len(self._objectives.names) > 1 or not has_result(finished.state).any():
+        loss = self._loss(finished)
+        if len(self._objectives.names) > 1 or np.isnan(loss).all():
             return
-        loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
         budget = np.where(np.isnan(finished.budget), np.inf, finished.budget)
         budget[np.isnan(loss)] = -np.inf
         i = int(np.lexsort((finished.number, loss, -budget))[0])  # the furthest are compared
@@ -123,8 +124,13 @@ class Monitor:
 
     def _note(self, finished: Finished) -> None:
         """For conditions, which are told the losses of trials trained in full."""
-        loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
+        loss = self._loss(finished)
         self._seen.take(loss[~(finished.budget < self._full) | np.isnan(loss)])
+
+    def _loss(self, finished: Finished) -> Floats:
+        """(k,) of the first objective; NaN if the trial failed, or breaks a bound."""
+        loss = self._objectives.losses(finished.state, finished.metrics)[:, 0]
+        return np.where(self._objectives.met(len(loss), finished.metrics), loss, np.nan)
 
     def _take(self, number: int, value: float, config: Mapping[str, Any]) -> None:
         self._best = Best(number, self._objectives.names[0], value, config)

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .engine.objectives import Objectives, as_numbers
 from .engine.proposer import Proposer, Replay
-from .engine.records import Finished, Objectives, Reports
+from .engine.records import Finished, Reports
 from .engine.work import Work
 from .errors import StudyLocked, StudyMismatch, StudyNotFound
 from .log.compare import DECISIVE
@@ -155,9 +156,9 @@ def _moved(finished: Finished, space: Space, objectives: Objectives) -> Finished
     Complete trials that have not measured all objectives say nothing, and are left out.
     """
     measured = {
-        name: np.array([v if isinstance(v, float) else np.nan for v in values.tolist()])
+        name: as_numbers(values)
         for name, values in finished.metrics.items()
-        if name in objectives.names
+        if name in objectives.needed
     }
     loss = objectives.losses(finished.state, measured)
     told = ~has_result(finished.state) | ~np.isnan(loss).any(axis=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +14,9 @@ import pyarrow as pa
 from . import strategies
 from .arguments import (
     check_budgets,
+    check_costs,
     check_option,
     check_running,
-    check_strategy,
     check_study,
     check_view,
     count_of,
@@ -23,9 +24,12 @@ from .arguments import (
     objectives_of,
     space_of,
 )
+from .choosing import settled
 from .engine.driver import steady_clock
 from .engine.executors import Where
 from .engine.loop import Loop
+from .engine.objective import examine
+from .engine.objectives import to_json
 from .engine.progress import Progress
 from .engine.proposer import Nobody, Proposer
 from .engine.records import Job
@@ -70,6 +74,7 @@ def search(
     time_limit: float | None = None,
     metric: str | Mapping[str, str] = "loss",
     mode: str = "min",
+    require: Mapping[str, str] | None = None,
     seed: int = 0,
     study: str | Path | None = None,
     resume: bool | Literal["changed"] = True,
@@ -91,18 +96,21 @@ def search(
 
     objective     function of (config) or (config, trial) that returns a number or a
                   mapping of metrics; or, marked ``@vectorized``, of columns; or a generator
-                  that yields metrics as it trains, or pairs of metrics and a state
+                  that yields metrics as it trains, or pairs of metrics and a state; or a
+                  class of such: each worker makes an instance, which lives with the search
     space         what is searched
-    strategy      how; QuasiRandom() if left out
+    strategy      how; Auto() if left out, which chooses by space, trials and slots
     trials        finished trials in the study, failed ones included; None: no limit
     time_limit    seconds; trials that run then are cancelled, and run again on resume
     metric        name of the metric to optimise; or, for several objectives, a mapping
                   from names to "min" or "max"
     mode          "min" or "max", of the one metric
+    require       bounds on metrics, such as {"gb": "<= 8", "accuracy": ">= 0.9"}: only trials
+                  that meet them all can be the best. Every trial has to return these metrics
     seed          of everything random, in [0, 2**64)
     study         folder or URI where results are stored; None: in memory
     resume        True: go on with a study that is there; False: there must be none;
-                  "changed": go on although space, strategy, metric or seed differ
+                  "changed": go on although space, strategy, metric, bounds or seed differ
     concurrency   trials at once, at most; None: as many as the cluster can run
     ray_options   for each task, such as {"num_cpus": 1, "num_gpus": 0.25}
     retries       how often a trial is tried again whose worker died
@@ -140,9 +148,7 @@ def search(
     """
     begin = steady_clock()
     space = space_of(space)
-    strategy = strategies.get("quasi-random")() if strategy is None else strategy
-    objectives = objectives_of(metric, mode)
-    check_strategy(strategy, objectives)
+    objectives = objectives_of(metric, mode, require)
     limits = limits_of(
         begin,
         trials=trials,
@@ -171,11 +177,23 @@ def search(
         data=data,
         address=address,
     )
+    strategy, notes = settled(
+        strategy,
+        space,
+        objectives,
+        study,
+        trials=limits.trials,
+        slots=concurrency,
+        seconds=0.0 if examine(objective).vectorized else None,
+    )
+    objectives = replace(objectives, cost=strategy.costs())
     check_budgets(objective, strategy)
+    check_costs(strategy, reproducible)
     spec: dict[str, Any] = {
         "space": space.to_json(),
         "strategy": strategies.to_json(strategy),
         "metric": objectives.to_json(),
+        **({"require": to_json(objectives.bounds)} if objectives.bounds else {}),
         "seed": seed,
         **({"reproducible": concurrency} if reproducible else {}),
     }
@@ -196,6 +214,8 @@ def search(
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
             judged=bool(proposer.rungs),
+            width=space.dim,
+            ahead=strategy.asks_slowly() and not reproducible,
         )
         job = Job(
             objective,
@@ -210,7 +230,7 @@ def search(
         where = Where(address, ray_options, concurrency)
         full = max(strategy.budgets(), default=-math.inf)
         name = type(strategy).__name__
-        view = View(progress, callbacks, name, trials, time_limit, conditions, full)
+        view = View(progress, callbacks, name, trials, time_limit, conditions, full, notes)
         log.checkpoints.keep = checkpoints
         found = run_session(loop, proposer, job, log, where, view, past.reported)
     if again is not None and len(found.ranking):
@@ -324,6 +344,7 @@ def retry(
             finished=len(stored) - again,
             completed=stored.counts.get("complete", 0),
             backlog=backlog,
+            width=space.dim,
         )
         job = Job(objective, space, objectives, spec["seed"], limits.timeout, data or {})
         where = Where(address, ray_options, concurrency)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from .engine.ahead import Ahead
 from .engine.driver import Driver, steady_clock
 from .engine.events import Why
 from .engine.executors import Where, open_executor
 from .engine.loop import Loop
 from .engine.progress import Progress
-from .engine.proposer import Host
+from .engine.proposer import Host, Proposer
 from .engine.records import Job, Reports
 from .engine.signals import Heard, listening
 from .errors import ClusterError, ClusterLost, Interrupted, SearchFailed
@@ -35,6 +36,7 @@ class View:
     time_limit: float | None
     conditions: Sequence[Condition] = ()
     full: float = -math.inf
+    notes: Sequence[str] = ()
 
 
 def run_session(
@@ -53,8 +55,6 @@ def run_session(
         if view.progress is True:
             live = stack.enter_context(Live())
             show = live.update
-            for note in log.notes:
-                live.note(note)
         monitor = Monitor(
             study,
             show,
@@ -65,6 +65,7 @@ def run_session(
             study=log.place if isinstance(log, StudyLog) else None,
             conditions=view.conditions,
             full=view.full,
+            notes=(*view.notes, *log.notes),
         )
         why: Why | None = "stopped" if monitor.met else loop.done(steady_clock())
         if why:
@@ -72,7 +73,10 @@ def run_session(
         else:
             output = log.folder / "run.log" if log.folder else None
             executor = stack.enter_context(open_executor(job, where, output))
-            driver = Driver(loop, host, executor, log, monitor, reported=reported)
+            ahead = None
+            if loop.ahead and isinstance(host, Proposer) and not executor.interruptible:
+                ahead = Ahead(host)
+            driver = Driver(loop, host, executor, log, monitor, reported=reported, ahead=ahead)
             heard = stack.enter_context(listening(driver.stop, interrupt=executor.interruptible))
             try:
                 why = driver.run()

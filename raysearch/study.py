@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .engine.checkpoint import unpack
-from .engine.records import Objectives
+from .engine.objectives import Objectives, as_numbers
 from .errors import SpaceError, StudyNotFound, UsageError
 from .finished import FinishedTrial, html_table
 from .log import Reader
 from .log.metrics import metrics_of
 from .log.reports import valid
 from .log.schema import CONFIG, METRICS, REPORTS, TIME, TRIALS, Table, make_schema
-from .space import Choice, Space
+from .space import Array, Choice, Space
 from .space.names import nearest
 from .trial import COMPLETE, STATES, Floats, Ints
 
@@ -73,14 +73,15 @@ class _Index:
     number: Ints
     state: NDArray[np.uint8]
     loss: Floats
+    met: NDArray[np.bool_]  # whether it meets all bounds
     budget: Floats  # infinite where there was none
     row: Ints  # among all rows, those superseded by a retry included
     rows: int
 
     @property
     def furthest(self) -> NDArray[np.bool_]:
-        """Which trials got as far as any: only these can be compared."""
-        done = ~np.isnan(self.loss).any(axis=1)
+        """Which trials meet all bounds, and got as far as any of these: only they compare."""
+        done = self.met & ~np.isnan(self.loss).any(axis=1)
         most = np.max(self.budget[done], initial=-np.inf)
         return np.asarray(done & (self.budget == most))
 
@@ -107,7 +108,7 @@ class Study:
         self.place = source.place
         self.spec = dict(source.spec)
         self.space = space if space is not None else Space.from_json(self.spec["space"])
-        self.objectives = Objectives.from_json(self.spec["metric"])
+        self.objectives = Objectives.from_json(self.spec["metric"], self.spec.get("require", {}))
 
     @classmethod
     def load(cls, place: str | Path) -> Study:
@@ -165,7 +166,10 @@ class Study:
 
     @property
     def pareto(self) -> pa.Table:
-        """The complete trials, of the highest budget, that no other beats in every objective."""
+        """The complete trials, of the highest budget, that no other beats in every objective.
+
+        Of those that meet `search(require=...)`.
+        """
         index = self._index
         complete = np.flatnonzero((index.state == COMPLETE) & index.furthest)
         return self._take(index.row[complete[_front(index.loss[complete])]])
@@ -180,8 +184,9 @@ class Study:
     def best(self) -> FinishedTrial:
         """The trial with the best metric, the lowest number if there are several.
 
-        Where trials have budgets, those that got furthest are compared. Raises UsageError
-        with several objectives (see `pareto`), or without such a trial.
+        Of those that meet `search(require=...)`; where trials have budgets, those that got
+        furthest are compared. Raises UsageError with several objectives (see `pareto`), or
+        without such a trial.
         """
         if len(self.objectives.names) > 1:
             raise UsageError(
@@ -190,7 +195,7 @@ class Study:
             )
         loss = self.losses
         if np.isnan(loss).all():
-            raise UsageError(f"study.best: no trial is complete; {self._why_none()}")
+            raise UsageError(f"study.best: {self._why_none()}")
         equal = np.flatnonzero(loss == np.nanmin(loss))
         first = equal[np.argmin(self._index.number[equal])]  # whenever it was told
         return self._trial(int(self._index.row[first]))
@@ -262,19 +267,21 @@ class Study:
 
     @cached_property
     def _index(self) -> _Index:
-        columns = [METRICS + name for name in self.objectives.names]
-        numbers, states, losses, budgets = [], [], [], []
+        columns = [METRICS + name for name in self.objectives.needed]
+        numbers, states, losses, budgets, met = [], [], [], [], []
         for batch in self._source.batches(["number", "state", "budget", *columns]):
             state = pc.index_in(batch.column("state"), _STATES).cast(pa.uint8()).to_numpy()
-            metrics = {n: _as_numbers(values) for n, values in metrics_of(batch).items()}
+            metrics = {n: as_numbers(values) for n, values in metrics_of(batch).items()}
             numbers.append(batch.column("number").to_numpy())
             budgets.append(batch.column("budget").fill_null(np.inf).to_numpy())
             states.append(state)
             losses.append(self.objectives.losses(state, metrics))
+            met.append(self.objectives.met(len(state), metrics))
         if not numbers:
             none = np.zeros(0, np.int64)
-            nothing = np.zeros((0, len(columns)))
-            return _Index(none, none.astype(np.uint8), nothing, np.zeros(0), none, 0)
+            nothing = np.zeros((0, len(self.objectives.names)))
+            codes, nobody = none.astype(np.uint8), none.astype(bool)
+            return _Index(none, codes, nothing, nobody, np.zeros(0), none, 0)
         number = np.concatenate(numbers)
         rows = len(number)
         _, from_end = np.unique(number[::-1], return_index=True)
@@ -283,6 +290,7 @@ class Study:
             number[row],
             np.concatenate(states)[row],
             np.concatenate(losses)[row],
+            np.concatenate(met)[row],
             np.concatenate(budgets)[row],
             row,
             rows,
@@ -311,7 +319,7 @@ class Study:
         if schema is None:
             from .log.rows import Rows
 
-            schema = Rows(self.space).schema({n: pa.float64() for n in self.objectives.names})
+            schema = Rows(self.space).schema({n: pa.float64() for n in self.objectives.needed})
         return pa.Table.from_batches(found, schema)
 
     def _trial(self, row: int) -> FinishedTrial:
@@ -348,6 +356,8 @@ class Study:
     def _value(self, name: str, stored: Any) -> Any:
         """The value that the objective saw, for one in the table."""
         parameter = self.space.parameters.get(name)
+        if isinstance(parameter, Array) and isinstance(stored, list):
+            return np.array(stored).reshape(parameter.shape)
         if not isinstance(parameter, Choice):
             return stored
         if isinstance(stored, str) and not all(isinstance(n, str) for n in parameter.names):
@@ -358,18 +368,19 @@ class Study:
             return stored  # of an earlier space
 
     def _why_none(self) -> str:
+        """Why there is no best trial."""
+        if not np.isnan(self._index.loss).any(axis=1).all():
+            bounds = " and ".join(map(str, self.objectives.bounds))
+            return f"no trial meets {bounds}; the metrics are in study.trials"
         errors: Counter[str] = Counter()
         for batch in self._source.batches(["error"]):
             for text in filter(None, batch.column("error").to_pylist()):
                 errors[text.strip().rpartition("\n")[2][:200]] += 1
         if not errors:
-            return f"there are {len(self)} trials"
+            return f"no trial is complete; there are {len(self)} trials"
         text, n = errors.most_common(1)[0]
-        return f"the most frequent error, {n} times in {len(self)} trials: {text}"
-
-
-def _as_numbers(values: NDArray[Any]) -> NDArray[Any]:
-    return np.array([v if isinstance(v, float) else np.nan for v in values.tolist()])
+        often = f"the most frequent error, {n} times in {len(self)} trials"
+        return f"no trial is complete; {often}: {text}"
 
 
 def _front(loss: Floats) -> Ints:

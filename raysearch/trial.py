@@ -7,7 +7,7 @@ minimised); `Trial` is what a user's objective or ask/tell loop sees of one poin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -64,6 +64,7 @@ class Outcome:
     curve       (k, r, m) losses at the strategy's `rungs`; NaN at those not reached. None: nowhere
     constraint  (k, c) values that are to be at most 0; NaN: unknown. None: no constraints
     gradient    (k, d) of the first loss with respect to the point; NaN: unknown. None: nowhere
+    cost        (k,) what each has cost, > 0, in any unit; NaN: unknown. None: it does not matter
     """
 
     loss: Floats
@@ -71,6 +72,15 @@ class Outcome:
     curve: Floats | None = None
     constraint: Floats | None = None
     gradient: Floats | None = None
+    cost: Floats | None = None
+
+    def unconstrained(self) -> Outcome:
+        """For whoever knows no constraints: what breaks one, or may, is infinitely bad."""
+        if self.constraint is None:
+            return self
+        met = (self.constraint <= 0).all(axis=1, keepdims=True)
+        loss = np.where(met | np.isnan(self.loss), self.loss, np.inf)
+        return replace(self, loss=loss, constraint=None)
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,8 @@ class Trial:
     parent  number of the trial that it goes on from, of the same configuration with a lower
             budget; None: it begins from its beginning
     checkpoint  what the parent, or an earlier attempt, has saved last; None: nothing
+    device  "cuda:0" if there is a GPU for it, its only visible one or the first of several;
+            else "cpu"
     """
 
     number: int
@@ -95,6 +107,7 @@ class Trial:
     budget: float | None = None
     parent: int | None = None
     checkpoint: Mapping[str, Any] | None = None
+    device: str = "cpu"
 
     @cached_property
     def rng(self) -> np.random.Generator:

@@ -24,7 +24,8 @@ from .exits import BUG, USAGE, exit_code
 
 #: heading -> commands under it
 COMMANDS = {
-    "Search": ("run", "retry"),
+    "Search": ("run", "retry", "stop"),
+    "Cluster": ("submit", "jobs"),
     "Studies": ("status", "show", "best", "ls", "export", "doctor"),
     "Other": ("simulate", "strategies", "completion"),
 }

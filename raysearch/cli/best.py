@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,20 +42,7 @@ def best_trials(study: Study, k: int) -> list[FinishedTrial]:
     """The k best trials, best first; of several objectives, the Pareto front's first k."""
     if len(study.objectives.names) > 1:
         return [study.trial(number) for number in study.pareto["number"].to_numpy().tolist()[:k]]
-    best = study.best
-    if k == 1:
-        return [best]
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = f"metrics.{study.objectives.names[0]}"
-    order: Literal["descending", "ascending"]
-    order = "descending" if study.objectives.maximize[0] else "ascending"
-    table = study.columns("number", "state", column)
-    table = table.filter(pc.equal(table["state"], pa.scalar("complete")))
-    rows = pc.sort_indices(table, [(column, order)])[:k]  # stable: of equals the first told
-    numbers = table["number"].take(rows).to_numpy().tolist()
-    return [study.trial(number) for number in numbers]
+    return [study.best, *(study.trial(number) for number in study.ranking[1:k].tolist())]
 
 
 def lines(trial: FinishedTrial, objectives: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from ..report.text import clean
+from ..secret import mask
 
 SCHEMA = 1  # of everything that --json prints; grows when a key changes its meaning or goes
 
@@ -51,16 +52,16 @@ def complain(kind: str, text: str) -> None:
     """Tell the user what went wrong."""
     color = False if os.environ.get("NO_COLOR") else True if os.environ.get("FORCE_COLOR") else None
     label = click.style(f"{kind}:", fg="red", bold=True)
-    click.echo(f"{label} {clean(text)}", err=True, color=color)
+    click.echo(f"{label} {mask(clean(text))}", err=True, color=color)
 
 
 def show_traceback(error: BaseException) -> None:
     """Print where an error came from."""
-    click.echo(clean("".join(traceback.format_exception(error))), err=True, nl=False)
+    click.echo(mask(clean("".join(traceback.format_exception(error)))), err=True, nl=False)
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: times in ISO 8601, null for what is not finite."""
+    """The value as JSON has it: times in ISO 8601, null for what is not finite, arrays as lists."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -69,6 +70,8 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
         return value.isoformat()
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
     return value if value is None or isinstance(value, (str, int)) else str(value)
 
 

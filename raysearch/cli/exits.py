@@ -6,14 +6,14 @@
 2     the command line, or an argument, is wrong
 3     the search ended without a single valid trial
 65    the study is corrupt
-69    Ray cannot be reached
+69    Ray cannot be reached, or would let anybody in
 73    the study is locked, or the output cannot be created
 74    the storage failed
 75    the cluster was lost; the same command goes on
 78    the experiment file, or the format or settings of the study, do not fit
 130   ended in order by Ctrl-C; the same command goes on
 141   the reader of standard output went away
-143   ended in order by SIGTERM; the same command goes on
+143   ended in order by SIGTERM, or by `stop`; the same command goes on
 ====  ======================================================
 """
 
@@ -25,8 +25,10 @@ BUG = 1
 USAGE = 2
 NO_VALID_TRIAL = 3
 CORRUPT = 65
+CLUSTER = 69
 CANNOT_CREATE = 73
 PIPE_CLOSED = 141
+STOPPED = 143
 
 
 class ExperimentError(errors.UsageError):
@@ -49,7 +51,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.StudyMismatch, 78),
     (errors.StudyFormat, 78),
     (errors.ClusterLost, 75),
-    (errors.ClusterError, 69),
+    (errors.ClusterError, CLUSTER),
     (OutputError, CANNOT_CREATE),
     (OSError, 74),  # StudyStorage among them
     (KeyboardInterrupt, 130),

@@ -37,6 +37,7 @@ def overview(path: str) -> dict[str, Any]:
         "trials": done,
         "counts": dict(study.counts),
         "objectives": study.objectives.to_json(),
+        "require": [str(bound) for bound in study.objectives.bounds],
         "strategy": study.spec.get("strategy"),
         "seed": study.spec.get("seed"),
         "parameters": len(study.space.parameters),
@@ -68,6 +69,7 @@ def lines(seen: dict[str, Any]) -> list[str]:
 
     strategy = seen["strategy"] or {}
     goal = ", ".join(f"{mode} {line(name)}" for name, mode in seen["objectives"].items())
+    goal += "".join(f", {line(bound)}" for bound in seen["require"])
     found = [
         f"{line(seen['path'])}  {line(str(strategy.get('strategy', '')))}  {goal}, "
         f"{plural(seen['parameters'], 'parameter')}",

@@ -97,3 +97,7 @@ def _show_overhead(study: Study, path: str, as_json: bool) -> None:
         f"slots in use {100 * found.utilisation:.1f} % of the time; "
         f"overhead {duration(found.per_trial)} of slot time a trial"
     )
+    if found.missed:
+        data(
+            f"asked for ahead: {found.missed:.2f} results came in before a trial began, on average"
+        )

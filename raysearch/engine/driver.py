@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Protocol
 
 from ..errors import StudyStorage
+from .ahead import Ahead
 from .events import (
     Ask,
     Asked,
@@ -39,6 +40,7 @@ from .records import Checkpoint, Finished, Lost, Reported, Reports, Task, Trials
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_SECONDS = (1, 2, 4, 8, 15)  # waits for space on a full disk; nothing is begun meanwhile
+_GLANCE = 0.005  # seconds between two looks at an ask that goes on in a thread
 _EPOCH = time.time_ns() - time.monotonic_ns()
 
 
@@ -78,6 +80,7 @@ class Driver:
     sleep     waits so many seconds, for space on a full disk
     patience  seconds to wait at most before time limits and wishes to stop are heard
     reported  number -> what trials of the backlog had reported in an earlier session
+    ahead     asks the proposer in a thread; None: asks are waited for
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Driver:
         sleep: Callable[[float], None] = time.sleep,
         patience: float = 0.25,
         reported: Mapping[int, Reports] | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         self.loop = loop
         self.proposer = proposer
@@ -101,7 +105,9 @@ class Driver:
         self.sleep = sleep
         self.patience = patience
         self._reported = dict(reported or {})
+        self._ahead = ahead
         self._wishes: list[Stop] = []
+        self._untold: list[Finished] = []  # until an ask is over
         self._unwritten: list[Finished] = []
         self._reports: list[Reports] = []  # not written either
         self._unsubmitted: list[Submit] = []
@@ -114,7 +120,11 @@ class Driver:
         """Search. Returns why it ended."""
         loop = self.loop
         while True:
+            room = self.proposer.max_pending(2 * max(1, loop.slots))
+            self.executor.want(loop.appetite(room))
             self._perform(loop.handle(Slots(self.executor.slots()), self.clock()))
+            if self._ahead is not None and (trials := self._ahead.answer()) is not None:
+                self._asked(trials)
             while commands := loop.plan(self.clock()):
                 self._perform(commands)
             self._commit()
@@ -138,10 +148,12 @@ class Driver:
         return wishes
 
     def _patience(self) -> float:
-        deadline = self.loop.limits.deadline
+        patience, deadline = self.patience, self.loop.limits.deadline
+        if self._ahead is not None and self._ahead.busy:
+            patience = min(patience, _GLANCE)
         if deadline is None:
-            return self.patience
-        return min(self.patience, max(0.0, (deadline - self.clock()) / 1e9))
+            return patience
+        return min(patience, max(0.0, (deadline - self.clock()) / 1e9))
 
     def _perform(self, commands: Sequence[Command]) -> None:
         for command in _merged(commands):
@@ -149,20 +161,35 @@ class Driver:
                 case Submit():
                     self._unsubmitted.append(command)
                 case Tell(finished):
-                    finished = self.proposer.tell(self.log.admit(finished))
-                    self._unwritten.append(finished)
-                    told = Told(self._max_pending())
-                    self._perform(self.loop.handle(told, self.clock()))
+                    self._untold.append(self.log.admit(self.proposer.signed(finished)))
+                    self._tell()
+                case Ask(n) if self._ahead is not None:
+                    self._ahead.ask(n)
                 case Ask(n):
-                    trials = self.proposer.ask(n)
-                    asked = Asked(trials, self._max_pending())
-                    self._perform(self.loop.handle(asked, self.clock()))
+                    self._asked(self.proposer.ask(n))
                 case Report(task, trials, reports):
                     self._report(task, trials, reports)
                 case Cancel(task):
                     self.executor.cancel(task)
                 case Finish():
-                    pass
+                    if self._ahead is not None:
+                        self._ahead.forget()
+                    self._tell()
+
+    def _asked(self, trials: Trials) -> None:
+        """The strategy has proposed trials; now it hears what has come in meanwhile."""
+        asked = Asked(trials, self._max_pending())
+        self._perform(self.loop.handle(asked, self.clock()))
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell results, unless an ask goes on, which began without them."""
+        if self._ahead is not None and self._ahead.busy:
+            return
+        untold, self._untold = self._untold, []
+        for finished in untold:
+            self._unwritten.append(self.proposer.tell(finished))
+            self._perform(self.loop.handle(Told(self._max_pending()), self.clock()))
 
     def _report(self, task: int, trials: Trials, reports: Reports) -> None:
         self._reports.append(reports)

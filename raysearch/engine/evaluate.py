@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from .. import rng
+from ..secret import mask
 from ..trial import COMPLETE, CRASHED, FAILED, INVALID, ROOT, TIMEOUT, Floats, Trial
 from .checkpoint import unpack
 from .gradients import flattened
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
-from .objective import Signature
+from .objective import Signature, together
 from .records import Checkpoint, Job, Metrics, Results, Trials
 from .surroundings import Surroundings
 from .watchdog import TimeUp, Watchdog
@@ -152,6 +153,7 @@ def arguments_of(
             budget,
             None if parent == ROOT else parent,
             unpack(start.data) if start else None,
+            job.device,
         )
         for i, (number, config, seed, budget, parent) in enumerate(
             zip(trials.number.tolist(), configs, seeds, budgets, parents, strict=True)
@@ -163,7 +165,7 @@ def arguments_of(
 
 def _table(rows: list[Any], batch: Outcomes, job: Job) -> Metrics:
     """Columns from rows, each a mapping of metrics or the bare value of the objective."""
-    names = job.objectives.names
+    names = job.objectives.needed
     kinds = set(map(type, rows))
     if kinds == {float} and len(names) == 1:
         return {names[0]: np.array(rows)}
@@ -197,7 +199,7 @@ def _run_columns(
     try:
         if limit is not None:
             watchdog.begin(limit)
-        value = job.objective(trials.columns)
+        value = job.objective(together(trials.columns))
         watchdog.end()
         batch.metrics = clean_columns(flattened(value, job.space), job.objectives, k)
     except KeyboardInterrupt:
@@ -257,8 +259,8 @@ def _frames(error: BaseException) -> str:
 
 
 def _tidy(report: str) -> str:
-    """Storable, printable, and at most 64 kB, without its middle."""
-    report = text(report).translate(_CONTROL)
+    """Storable, printable, without secrets, and at most 64 kB, without its middle."""
+    report = mask(text(report).translate(_CONTROL))
     encoded = report.encode()
     if len(encoded) > _HEAD + _TAIL:
         head, tail = encoded[:_HEAD], encoded[-_TAIL:]

@@ -23,6 +23,9 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many tasks can run at once now; asked again and again, as clusters change."""
 
+    def want(self, tasks: int) -> None:
+        """So many tasks could run at once now, were there slots for all of them."""
+
     def submit(self, task: Task) -> None:
         """Start the task as soon as a slot is free. Returns at once."""
 

@@ -70,6 +70,7 @@ class Limits:
 
 _TASK_SECONDS = 0.2  # what a batch should take: long against dispatch (2 to 5 ms), short for people
 _MAX_BATCH = 32_768
+_MAX_NUMBERS = 2**21  # in the configurations of a batch: 16 MB
 _GROWTH = 8  # at most, from one batch to the next
 _PREFETCH_SECONDS = 5.0  # shorter tasks are queued before their slot is free
 _NODE_LOSSES = 10  # more lost machines than this are put down to the trial itself
@@ -90,6 +91,9 @@ class Loop:
                  the search has a window
     window       points pending in a reproducible search; None: as the strategy can bear
     judged       whether the strategy judges trials that run, so that each has a task of its own
+    width        how many numbers a configuration has
+    ahead        whether points are asked for before there is a slot for them, since that takes
+                 long; results may come in between (see `raysearch.engine.ahead`)
     """
 
     def __init__(
@@ -103,12 +107,15 @@ class Loop:
         in_order: bool = False,
         window: int | None = None,
         judged: bool = False,
+        width: int = 1,
+        ahead: bool = False,
     ) -> None:
         self.limits = limits
         self.finished = finished
         self.completed = completed
         self.failed = 0  # in this session
         self.reported = 0  # reports, in this session
+        self.ahead = ahead
         self.pending = sum(map(len, backlog))  # points asked and not yet told
         self.slots = 0
         self.draining = False  # nothing new is begun
@@ -118,12 +125,15 @@ class Loop:
         self.trial_seconds = math.nan  # of one trial, with all that belongs to it
         self._max_pending = max_pending
         self._window = window
-        self._most = 1 if judged else _MAX_BATCH
+        self._most = 1 if judged else max(1, min(_MAX_BATCH, _MAX_NUMBERS // width))
         self._ready = Queue(backlog)
         self._order: InOrder | None = None
         if in_order:
             self._order = InOrder(n for work in backlog for n in work.trials.number.tolist())
         self._asking = 0  # how many points were asked for; 0 if no ask is outstanding
+        self._asked_at = 0  # when
+        self._missed = 0  # trials that have ended since
+        self._spare = 1  # points to be held ready, if any
         self._exhausted = False  # the strategy wants results before it proposes more
         self._batch = 1
         self._tasks = 0
@@ -155,9 +165,10 @@ class Loop:
                 self._max_pending = max_pending
                 self._exhausted = len(trials) < self._asking
                 self._asking = 0
+                self._spare = max(1, min(self._missed, self.slots))
                 self.pending += len(trials)
                 if len(trials):
-                    self._ready.add(Work.new(trials, now))
+                    self._ready.add(Work.new(trials, self._asked_at))
                 if self._order is not None:
                     self._order.expect(trials.number.tolist())
             case Told(max_pending):
@@ -184,7 +195,7 @@ class Loop:
         if overdue := self._overdue(now):
             return self._give_up(overdue)
         if wanted := self._wanted():
-            self._asking = wanted
+            self._asking, self._asked_at, self._missed = wanted, now, 0
             return [Ask(wanted)]
         if self._due and not self._asking:
             return self._conclude(self._order.next()) if self._order is not None else []
@@ -207,6 +218,15 @@ class Loop:
         if self._exhausted and not self.pending:
             return "exhausted"
         return None
+
+    def appetite(self, room: int) -> int:
+        """How many tasks could run now, if there were slots and the strategy bore `room` points."""
+        if self.draining:
+            return 0
+        trials = self.pending if self._exhausted else (self._window or room)
+        if self.limits.trials is not None:
+            trials = min(trials, self.limits.trials - self.finished)
+        return -(-trials // self._batch)
 
     @property
     def _due(self) -> bool:
@@ -235,6 +255,7 @@ class Loop:
     def _conclude(self, finished: Finished) -> list[Command]:
         completed = int(np.count_nonzero(has_result(finished.state)))
         self.pending -= len(finished)
+        self._missed += len(finished)
         self.finished += len(finished)
         self.completed += completed
         self.failed += len(finished) - completed
@@ -251,8 +272,8 @@ class Loop:
             for half in (work.take(slice(middle, None)), work.take(slice(0, middle))):
                 self._ready.put_back(replace(half, alone=True))
             return []
-        strikes, losses = work.strikes + own_fault, work.losses + (not own_fault)
-        work = replace(work, strikes=strikes, losses=losses)
+        lost_again = not own_fault and event.how != "moved"
+        work = replace(work, strikes=work.strikes + own_fault, losses=work.losses + lost_again)
         if event.how == "refused":
             state = FAILED
         elif event.how == "crashed" and self._late(work, now) >= GRACE:
@@ -346,7 +367,8 @@ class Loop:
             return 0
         if (self.draining or not self.slots) and not self._due:
             return 0
-        room = self._room() - self.pending
+        spare = self._spare if self.ahead and self._order is None else 0
+        room = self._room() + spare - self.pending
         if self.limits.trials is not None:
             room = min(room, self.limits.trials - self.finished - self.pending)
         if self.limits.max_failures is not None and not self.completed:  # not one trial more
@@ -354,7 +376,7 @@ class Loop:
             most = max(self.limits.max_failures, slots)
             room = min(room, most - self.failed - self.pending)
         if self._order is None:  # else keep the window full, however fast the trials are
-            free = self._capacity() - self._held
+            free = self._capacity() + spare - self._held
             room = min(room, free * self._size() - len(self._ready))
         return max(0, room)
 

@@ -3,7 +3,8 @@
 A trial returns a number, or a mapping from names to metrics: numbers, bool, str or None.
 Metrics that are objectives must be there and be numbers. NaN is invalid, and so is an
 infinity on the good side, which no real trial reaches; on the bad side it is a legal
-worst value.
+worst value. Metrics that have a bound must be there, too; NaN or None, where one could not be
+measured, does not meet it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Invalid(Exception):
 def clean(value: Any, objectives: Objectives) -> Row:
     """The metrics of one trial, from what its objective returned; raises Invalid."""
     value = plain(value)
-    names = objectives.names
+    names = objectives.needed
     if not isinstance(value, Mapping):
         number = _number(value)
         if number is None:
@@ -38,7 +39,7 @@ def clean(value: Any, objectives: Objectives) -> Row:
             raise Invalid(f"expected a mapping with the metrics {_list(names)}, found {number}")
         return {names[0]: number}
     _check_names(value, objectives)
-    row = {name: _metric(name, metric, name in names) for name, metric in value.items()}
+    row = {name: _metric(name, metric, objectives) for name, metric in value.items()}
     size = sum(len(k) + (len(v) if isinstance(v, str) else 8) for k, v in row.items())
     if size > MAX_BYTES:
         raise Invalid(f"expected at most 1 MiB of metrics, found {size / 2**20:.1f} MiB")
@@ -47,7 +48,7 @@ def clean(value: Any, objectives: Objectives) -> Row:
 
 def clean_columns(value: Any, objectives: Objectives, k: int) -> dict[str, NDArray[Any]]:
     """The metrics of k trials, from what a vectorized objective returned; raises Invalid."""
-    names = objectives.names
+    names = objectives.needed
     if not isinstance(value, Mapping):
         if len(names) > 1:
             raise Invalid(
@@ -66,7 +67,7 @@ def clean_columns(value: Any, objectives: Objectives, k: int) -> dict[str, NDArr
         if array.dtype.kind in "iuf":
             columns[name] = array.astype(np.float64)
         else:
-            columns[name] = _column([_metric(name, v, name in names) for v in array.tolist()])
+            columns[name] = _column([_metric(name, v, objectives) for v in array.tolist()])
     return columns
 
 
@@ -93,7 +94,7 @@ def _check_names(metrics: Mapping[Any, Any], objectives: Objectives) -> None:
     for name in metrics:
         if not isinstance(name, str):
             raise Invalid(f"expected names (str) of metrics as keys, found {name!r:.80}")
-    missing = [name for name in objectives.names if name not in metrics]
+    missing = [name for name in objectives.needed if name not in metrics]
     if missing:
         raise Invalid(
             f"expected the metric {_list(missing)}, found "
@@ -101,15 +102,19 @@ def _check_names(metrics: Mapping[Any, Any], objectives: Objectives) -> None:
         )
 
 
-def _metric(name: str, value: Any, is_objective: bool) -> float | bool | str | None:
+def _metric(name: str, value: Any, objectives: Objectives) -> float | bool | str | None:
     value = plain(value)
     number = _number(value)
     if number is not None:
         return number
-    if is_objective:
+    if name in objectives.names:
         raise Invalid(f"metric {name!r}: expected a number, found {_describe(value)}")
     if value is None or isinstance(value, bool):
         return value
+    if name in objectives.needed:
+        raise Invalid(
+            f"metric {name!r}: expected a number, as it has a bound, found {_describe(value)}"
+        )
     if isinstance(value, str):
         return text(value)
     raise Invalid(

@@ -46,6 +46,8 @@ class Progress:
     overhead    share of the slots' time spent on anything but trials, in [0, 1]; None: unknown
     error       what went wrong last, in a line
     study       where the study lies; None: in memory
+    require     bounds that the best trial meets, such as "gb <= 8"
+    notes       what is to be said once, at the start
     """
 
     name: str
@@ -65,6 +67,8 @@ class Progress:
     overhead: float | None = None
     error: str | None = None
     study: str | None = None
+    require: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def left(self) -> float | None:

@@ -14,9 +14,12 @@ from ..space import Columns, Space
 from ..strategies.base import ANY_NUMBER, AnyStrategy, State
 from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
 from .gradients import gradient_of
-from .records import RETRIED, Finished, Objectives, Reports, Trials
+from .objectives import SECONDS, Objectives, as_numbers
+from .records import RETRIED, Finished, Reports, Trials
 from .work import Work
 
+#: name of the metric that says which strategy of several has proposed a trial
+PROPOSER = "proposer"
 _SAME = 1e-9  # in the unit cube: machines differ in the last bits of logarithms
 
 #: number of a trial -> (rung, (m,) losses there) of each rung that it has reported
@@ -31,6 +34,9 @@ class Host(Protocol):
 
     def ask(self, n: int) -> Trials:
         """At most n trials."""
+
+    def signed(self, finished: Finished) -> Finished:
+        """The results with the names of who has proposed them, where there are several."""
 
     def tell(self, finished: Finished) -> Finished:
         """Take in results; returns them with `after` as it is to be logged."""
@@ -52,6 +58,10 @@ class Nobody:
     def ask(self, n: int) -> Trials:
         """None."""
         return self._none
+
+    def signed(self, finished: Finished) -> Finished:
+        """As they are."""
+        return finished
 
     def tell(self, finished: Finished) -> Finished:
         """Mark them as told before."""
@@ -120,7 +130,11 @@ class Proposer:
 
     def ask(self, n: int) -> Trials:
         """At most n trials, with their numbers in the study."""
-        self.state, batch = self.strategy.ask(self.state, n)
+        return self.adopt(*self.strategy.ask(self.state, n))
+
+    def adopt(self, state: State, batch: Batch) -> Trials:
+        """Take over what an ask from the present state has come to."""
+        self.state = state
         if self.rungs or batch.budget is not None:
             self._remember(batch)
         parent = batch.parent
@@ -182,6 +196,16 @@ class Proposer:
 
     # --- results --------------------------------------------------------------------------
 
+    def signed(self, finished: Finished) -> Finished:
+        """The results with a metric PROPOSER, where several strategies propose points.
+
+        It is a metric, as any program reads these; one of the objective's own stays.
+        """
+        names = self.strategy.proposers(self.state, finished.number - self.first)
+        if names is None or PROPOSER in finished.metrics:
+            return finished
+        return replace(finished, metrics={**finished.metrics, PROPOSER: np.array(names, object)})
+
     def tell(self, finished: Finished) -> Finished:
         """Take in results, as they come."""
         self.tell_own(finished)
@@ -224,8 +248,22 @@ class Proposer:
         gradient = gradient_of(finished.metrics, finished.columns, self.space)
         if gradient is not None and self.objectives.maximize[0]:
             gradient = -gradient
-        outcome = Outcome(loss, budget, curve, gradient=gradient)
+        constraint = None
+        if self.objectives.bounds:
+            constraint = self.objectives.constraint(len(finished), finished.metrics)
+        outcome = Outcome(loss, budget, curve, constraint, gradient, self._cost(finished))
+        if not self.strategy.constrained:
+            outcome = outcome.unconstrained()
         self.state = self.strategy.tell(self.state, batch, outcome)
+
+    def _cost(self, finished: Finished) -> Floats | None:
+        """(k,) what the trials have cost, if that matters."""
+        name, unknown = self.objectives.cost, np.full(len(finished), np.nan)
+        if name is None:
+            return None
+        if name == SECONDS:
+            return finished.seconds
+        return as_numbers(finished.metrics.get(name, unknown))
 
 
 class Replay:

@@ -13,48 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..space import Columns, Space
-from ..trial import ROOT, Floats, Ints, has_result
+from ..trial import ROOT, Floats, Ints
+from .objectives import Metrics as Metrics
+from .objectives import Objectives as Objectives
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
-
-#: metric name -> (k,) float64; or objects (float, bool, str; None where missing)
-Metrics = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Objectives:
-    """What is optimised: the metrics' names, and for each whether large is good.
-
-    names     of the metrics that are objectives, in order
-    maximize  for each, whether it is to be maximised
-    """
-
-    names: tuple[str, ...]
-    maximize: tuple[bool, ...]
-
-    @classmethod
-    def from_json(cls, modes: Mapping[str, str]) -> Objectives:
-        """Inverse to `to_json`."""
-        return cls(tuple(modes), tuple(mode == "max" for mode in modes.values()))
-
-    def to_json(self) -> dict[str, str]:
-        """For each name, "min" or "max"."""
-        modes = ("max" if maximize else "min" for maximize in self.maximize)
-        return dict(zip(self.names, modes, strict=True))
-
-    def losses(self, state: NDArray[np.uint8], metrics: Metrics) -> Floats:
-        """(k, m) losses to be minimised, NaN in the rows of trials that failed."""
-        columns = []
-        for name, maximize in zip(self.names, self.maximize, strict=True):
-            if name in metrics:
-                column = np.array(metrics[name], dtype=np.float64)  # None becomes NaN
-            else:
-                column = np.full(len(state), np.nan)
-            columns.append(-column if maximize else column)
-        loss = np.stack(columns, axis=1)
-        loss[~has_result(state)] = np.nan
-        return loss
 
 
 @dataclass(frozen=True)
@@ -69,6 +33,7 @@ class Job:
     data       what was passed as ``search(data=...)``
     reproducible  whether every trial gets fresh global random generators, however short
     rungs      budgets at which the strategy judges trials that run, ascending
+    device     of the process that it is in, as of `Trial`
     """
 
     objective: Callable[..., Any]
@@ -79,6 +44,7 @@ class Job:
     data: Mapping[str, Any] = field(default_factory=dict)
     reproducible: bool = False
     rungs: tuple[float, ...] = ()
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -259,12 +225,13 @@ class Lost:
 
     how      crashed: its worker died; oom: of lack of memory; node: the machine was lost,
              or the worker was taken away (not the trial's fault); cancelled: on request;
-             refused: the executor could not send or run it at all
+             moved: its machine is about to leave, and the trial goes on elsewhere from what it
+             has saved; refused: the executor could not send or run it at all
     message  what is known about it, for people
     """
 
     task: int
-    how: Literal["crashed", "oom", "node", "cancelled", "refused"]
+    how: Literal["crashed", "oom", "node", "cancelled", "moved", "refused"]
     message: str
 
 

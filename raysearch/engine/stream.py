@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ _SAVE = 10_000_000_000  # ns between two checkpoints that no rung asks for
 
 def stream(
     job: Job, signature: Signature, task: Task, kill: bool = False
-) -> Iterator[Reports | Results]:
+) -> Generator[Reports | Results]:
     """Run the trials of a task; what they report, and at the end their results.
 
     Arguments are as of `evaluate`. The reports of a trial have steps that ascend.

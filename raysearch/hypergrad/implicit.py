@@ -28,6 +28,9 @@ from .result import Hypergradient
 _ROUGH = 0.1
 #: Newton steps at most, where L-BFGS sees the loss fall no more because of rounding
 _POLISH = 5
+#: w is not called trained if the hypergradient is off by more than the first, relatively (near
+#: its zero it always is), and w itself by more than the second
+_UNTRAINED = (0.1, 1e-3)
 #: a gradient as small as this, relative to the loss, is as good as can be
 _ROUNDING = 1e-10
 
@@ -49,7 +52,8 @@ def implicit(
     problem    losses and derivatives
     w          parameters to start training from; like `Hypergradient.w`
     h          hyperparameters
-    inner      training stops once no entry of dL/dw exceeds this; None: w is trained already
+    inner      training stops once no entry of dL/dw exceeds this; None: w is trained already,
+               which is checked by one rough Newton step
     adjoint    the adjoint system is solved until its residual is this fraction of dV/dw
     solver     "cg", "minres" (any curvature) or "neumann" (a series)
     curvature  "exact", or "gauss-newton" (needs `Problem.gauss_newton`)
@@ -57,7 +61,8 @@ def implicit(
     warm       an earlier result for nearby h: w and the adjoint go on from there
 
     Returns a `Hypergradient`. HypergradientError if training or the adjoint system does not
-    converge, the curvature is negative, or a derivative is missing. Example: see `Problem`.
+    converge, w that is said to be trained is not, the curvature is negative, or a derivative
+    is missing. Example: see `Problem`.
 
     Reference: Pedregosa (2016), alg. 1.
     """
@@ -84,6 +89,8 @@ def implicit(
             "or add weight decay, which makes it better conditioned"
         )
     gradient = v_h - functions.mixed(w_at, h_at, q)
+    if inner is None:
+        _check_trained(functions, w_at, off, solution, gradient, limit)
     cost = functions.cost
     return Hypergradient(
         value,
@@ -92,7 +99,7 @@ def implicit(
         cost,
         lambda: _error(
             Functions(problem, functions.w, functions.h), w_at, solution, gradient, limit
-        ),
+        )[0],
         inner=off,
         residual=residual,
         adjoint=q,
@@ -140,17 +147,33 @@ def _newton_step(
     return -minres(product, g, np.zeros_like(w), tolerance, limit).q
 
 
+def _check_trained(
+    functions: Functions, w: Floats, off: float, solution: Solution, gradient: Floats, limit: int
+) -> None:
+    """HypergradientError unless the gradient at w is small enough to go by."""
+    solved = solution._replace(left=np.zeros_like(w))
+    error, step = _error(functions, w, solved, gradient, limit)
+    most, far = _UNTRAINED
+    if error > most and step > far * max(1.0, float(np.linalg.norm(w))):
+        raise HypergradientError(
+            f"w: expected the minimum of the training loss, as inner=None promises, found a "
+            f"gradient of up to {off:.2g} there, by which the hypergradient is off by about "
+            f"{error:.0%}; train longer, or give inner, and training goes on from w"
+        )
+
+
 def _error(
     functions: Functions,
     w: Floats,
     solution: Solution,
     gradient: Floats,
     limit: int,
-) -> float:
-    """What one Newton step in w, and the adjoint's remainder, would change; relative."""
+) -> tuple[float, float]:
+    """What a Newton step in w and the adjoint's remainder would change, relative; and the step."""
     h, (q, left, least) = functions.h.vector, solution
     zero = np.zeros_like(h)
-    moved = w + _newton_step(functions, w, functions.train(w, h)[1], _ROUGH, limit)
+    step = _newton_step(functions, w, functions.train(w, h)[1], _ROUGH, limit)
+    moved = w + step
     there, here = functions.valid(moved, h), functions.valid(w, h)
     (hq, mq), (hq_here, mq_here) = (functions.along(x, h, q, zero) for x in (moved, w))
     assert mq is not None
@@ -159,4 +182,4 @@ def _error(
     share = (there[2] - here[2]) - (mq - mq_here)
     least = least if np.isfinite(least) else float(q @ hq_here) / max(float(q @ q), 1e-300)
     off = np.linalg.norm(share) + np.linalg.norm(functions.mixed(w, h, left)) / abs(least or 1e-300)
-    return float(off / max(float(np.linalg.norm(gradient)), 1e-300))
+    return float(off / max(float(np.linalg.norm(gradient)), 1e-300)), float(np.linalg.norm(step))

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import StudyMismatch
 
 #: the parts of a spec that decide what a search does
-DECISIVE = ("space", "metric", "strategy", "seed", "reproducible")
+DECISIVE = ("space", "metric", "require", "strategy", "seed", "reproducible")
 
 
 def check_same(

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+LOCK = "lock"  # the file in a study that holds it
+
 
 def mine() -> dict[str, Any]:
     """What identifies this process, on any machine and across restarts."""

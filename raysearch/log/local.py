@@ -17,7 +17,6 @@ from . import lease
 from .storage import FOLDERS, Storage
 
 _TEMPORARY = ".unfinished-"
-_LOCK = "lock"
 
 
 class LocalStorage(Storage):
@@ -97,7 +96,7 @@ class LocalStorage(Storage):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def lock(self) -> Callable[[], None]:
-        descriptor = self._descriptor(_LOCK, os.O_CREAT | os.O_RDWR)
+        descriptor = self._descriptor(lease.LOCK, os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -126,7 +125,7 @@ class LocalStorage(Storage):
 
     def holder(self) -> str | None:
         try:
-            found = lease.parse(self.read(_LOCK))
+            found = lease.parse(self.read(lease.LOCK))
         except FileNotFoundError:
             return None
         if found is None or (lease.is_here(found) and not lease.is_alive(found)):

@@ -21,6 +21,9 @@ def _folder(uri: str) -> Storage:
 def _bucket(uri: str) -> Storage:
     from pyarrow import fs
 
+    if uri.startswith("s3:") and "allow_delayed_open=" not in uri:
+        # else an object takes three requests, however small it is
+        uri += ("&" if "?" in uri else "?") + "allow_delayed_open=true"
     try:
         filesystem, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowException, OSError, ValueError) as error:

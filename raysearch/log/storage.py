@@ -106,8 +106,8 @@ def storing(storage: Storage, doing: str) -> Iterator[None]:
         raise
     except (OSError, pa.ArrowException) as error:
         number = getattr(error, "errno", None)
-        raise StudyStorage(
-            number,
+        message = (
             f"study {storage.place}: {doing} failed: {error}; what was recorded before is safe. "
-            "See to space and rights there, then start again to go on",
-        ) from error
+            "See to space, rights and network there, then start again to go on"
+        )
+        raise StudyStorage(*([] if number is None else [number]), message) from error

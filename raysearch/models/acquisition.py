@@ -4,18 +4,25 @@ For a loss f ~ N(m, v) to be minimised, with s = sqrt v, and t the loss to be im
 
     log EI     = log E max(t - f, 0) = log s + log h(z),  z = (t - m) / s
                  h(z) = phi(z) + z Phi(z)
+    log AEI    = log EI + log(1 - sqrt(e / (v + e))), for losses seen with noise of variance e
+    log UCB    = log log(1 + exp(w - m + b s)), which rises with the confidence bound -m + b s
     log P(c)   = log Phi(-m / s), the probability that a constraint c ~ N(m, v) is met: c <= 0
 
 Logarithms keep a slope where the improvement itself is zero in floating point, which is in
 most of the cube: where there is a slope, a point can be led uphill.
 
+The augmented improvement, AEI, counts how much less there is to learn where a loss is known but
+for its noise: else a noisy search would come back again and again to where it has been.
+
 Of two losses it is the hypervolume below a front that is to grow: `log_ehvi`.
 
-Jones, Schonlau & Welch (1998), "Efficient global optimization"; Emmerich, Deutz & Klinkenberg
-(2011), "Hypervolume-based expected improvement: monotonicity properties and exact
-computation"; Gardner et al. (2014),
-"Bayesian optimization with inequality constraints"; Ament et al. (2023), "Unexpected
-improvements to expected improvement for Bayesian optimization", sec. 4.
+Jones, Schonlau & Welch (1998), "Efficient global optimization"; Srinivas, Krause, Kakade & Seeger
+(2010), "Gaussian process optimization in the bandit setting"; Huang, Allen, Notz & Zeng (2006),
+"Global optimization of stochastic black-box systems via sequential kriging meta-models"; Emmerich,
+Deutz & Klinkenberg (2011), "Hypervolume-based expected improvement: monotonicity properties and
+exact computation"; Gardner et al. (2014), "Bayesian optimization with inequality constraints";
+Ament et al. (2023), "Unexpected improvements to expected improvement for Bayesian optimization",
+sec. 4.
 """
 
 from __future__ import annotations
@@ -29,6 +36,7 @@ from ..trial import Floats
 
 _C1 = 0.5 * math.log(2 * math.pi)
 _C2 = 0.5 * math.log(math.pi / 2)
+_FLAT = -40.0  # below this g, log(1 + exp g) is exp g
 _TAIL = -1e3  # below this z, the series phi(z) / z^2 (1 - 3 / z^2) is the more exact
 
 #: The value at each point (m,), and its slopes by mean and by variance, each (m,).
@@ -59,6 +67,28 @@ def log_ei(mean: Floats, variance: Floats, target: float | Floats) -> Promise:
     value = log_h(z)
     rise = np.exp(log_ndtr(z) - value)  # h'(z) / h(z)
     return np.log(s) + value, -rise / s, (1.0 - rise * z) / (2.0 * variance)
+
+
+def log_aei(mean: Floats, variance: Floats, target: float, noise: float) -> Promise:
+    """Logarithm of the augmented expected improvement, with its slopes; noise > 0."""
+    value, by_mean, by_variance = log_ei(mean, variance, target)
+    known = np.log1p(variance / noise) / -2.0  # log sqrt(e / (v + e))
+    fresh = -np.expm1(known)
+    slope = np.exp(known) / (2.0 * (variance + noise) * fresh)
+    return value + np.log(fresh), by_mean, by_variance + slope
+
+
+def log_ucb(mean: Floats, variance: Floats, worst: float, width: float) -> Promise:
+    """Logarithm of a gain that rises with the confidence bound, with its slopes.
+
+    A loss of m - width s gains as much as it lies below `worst`, and hardly anything above it.
+    """
+    s = np.sqrt(variance)
+    gain = worst - mean + width * s
+    near = np.maximum(gain, _FLAT)
+    value = np.where(gain > _FLAT, np.log(np.logaddexp(0.0, near)), gain)
+    rise = np.exp(-np.logaddexp(0.0, -gain) - value)
+    return value, -rise, rise * width / (2.0 * s)
 
 
 def log_met(mean: Floats, variance: Floats) -> Promise:

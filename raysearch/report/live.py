@@ -43,7 +43,8 @@ def block(p: Progress, width: int = _WIDTH) -> list[str]:
     """The lines of the view in a terminal, six at most."""
     lines = [f"{line(p.name)}  {line(p.strategy)}  {headline(p)}  {pace(p)}"]
     if p.best is None:
-        lines.append("no result yet")
+        meets = " that meets " if p.require else ""
+        lines.append(f"no result yet{meets}{' and '.join(map(line, p.require))}")
     else:
         since = "just now" if not p.best.since else f"{plural(p.best.since, 'trial')} ago"
         lines.append(
@@ -209,6 +210,8 @@ class Live:
 
     def update(self, progress: Progress) -> None:
         """Take note of how it stands; cheap enough for every turn of a loop."""
+        for text in progress.notes if self._last is None else ():
+            self.note(text)
         self._last = progress
         self._view.update(progress)
 

@@ -42,6 +42,8 @@ class Overhead:
     span         seconds during which at least one trial was under way
     slots        how many trials ran at once, at the most
     busy         seconds spent in trials
+    missed       results that came in between a trial's being asked for and its start, on
+                 average: what it has not profited from, where points are asked for ahead
     utilisation  busy / (slots * span)
     per_trial    seconds of slot time beside the trial itself, for each trial
     """
@@ -51,6 +53,7 @@ class Overhead:
     span: float
     slots: int
     busy: float
+    missed: float
 
     @property
     def utilisation(self) -> float:
@@ -79,9 +82,11 @@ def overhead(trials: pa.Table) -> Overhead | None:
         Stage(name, float(m), float(p), float(t / (totals.sum() or 1.0)))
         for name, m, p, t in zip(_STAGES, medians, p95, totals, strict=True)
     )
-    _, submitted, started, finished, told = ledger
+    asked, submitted, started, finished, told = ledger
     span = _length_of_union(submitted, told) / 1e9
-    return Overhead(k, stages, span or 1e-9, _at_once(started, finished), float(totals[2]))
+    come = np.searchsorted(np.sort(told), [asked, submitted])  # (2, k) results by then
+    missed = float((come[1] - come[0]).mean())
+    return Overhead(k, stages, span or 1e-9, _at_once(started, finished), float(totals[2]), missed)
 
 
 def _nanoseconds(column: pa.ChunkedArray[Any]) -> Ints:

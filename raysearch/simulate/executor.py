@@ -116,6 +116,7 @@ class SimulatedExecutor:
     resolution     seconds: what happens so soon after something else is heard with it
     charge_driver  whether the processor time that the driver really takes between two
                    polls passes in virtual time, too
+    dispatch       seconds of the driver's time that handing out one task takes besides
     streams        what a generator reports and returns; None: the objective is none
     """
 
@@ -133,6 +134,7 @@ class SimulatedExecutor:
         *,
         resolution: float = 0.0,
         charge_driver: bool = False,
+        dispatch: float = 0.0,
         streams: Streams | None = None,
     ) -> None:
         self.busy = 0.0  # seconds of work, that which was lost included
@@ -144,6 +146,7 @@ class SimulatedExecutor:
         self._network = network
         self._resolution = round(resolution * 1e9)
         self._charges = charge_driver
+        self._each = dispatch
         self._streams = streams
         self._left = time.thread_time()  # when `poll` was left last, really
         self._new: OrderedDict[int, Task] = OrderedDict()  # submitted since then
@@ -177,9 +180,18 @@ class SimulatedExecutor:
         self._known = self._slots
         return self._slots
 
+    def want(self, tasks: int) -> None:
+        """More come when their time has come."""
+
     def submit(self, task: Task) -> None:
         """Put the task last in the queue."""
         self._new[task.id] = task
+        if self._each:
+            self.driver += self._each
+            self._clock.sleep(self._each)
+            self._pass(self._clock.now)
+            self._accept()
+            self._dispatch(self._clock.now)
 
     def cancel(self, task: int) -> None:
         """End the task, wherever it is."""

@@ -87,6 +87,10 @@ class _Record:
         start, self._asked = self._asked, self._asked + n
         return self._told.trials.take(slice(start, self._asked))
 
+    def signed(self, finished: Finished) -> Finished:
+        """As they were."""
+        return finished
+
     def tell(self, finished: Finished) -> Finished:
         """It is known already."""
         return finished

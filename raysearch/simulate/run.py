@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import strategies
-from ..arguments import check_running, check_strategy, limits_of, objectives_of, space_of
+from ..arguments import check_running, limits_of, objectives_of, space_of
+from ..choosing import settled
 from ..engine.driver import Driver
 from ..engine.evaluate import evaluate
 from ..engine.loop import Loop
-from ..engine.objective import examine
+from ..engine.objective import examine, ready
 from ..engine.proposer import Host, Proposer
 from ..engine.records import Finished, Job, Trials
 from ..errors import UsageError
@@ -50,6 +52,7 @@ def run(
     outages: Sequence[Outage] = (),
     resolution: float = 0.0,
     charge_driver: bool = False,
+    dispatch: float = 0.0,
 ) -> Simulation:
     """Search in virtual time, as `raysearch.search` would with that many workers.
 
@@ -66,6 +69,7 @@ def run(
                    which makes large simulations faster; little against `duration`
     charge_driver  let the processor time that the driver really takes on this machine pass
                    in virtual time, too: shows what it holds up, but is not reproducible
+    dispatch       virtual seconds of the driver for each task: what Ray takes to hand it out
 
     Other arguments and exceptions are as for `raysearch.search`. With the same arguments
     the same comes out, to the bit.
@@ -78,9 +82,7 @@ def run(
     (480.0, 1.0)
     """
     space = space_of(space)
-    strategy = strategies.get("quasi-random")() if strategy is None else strategy
     objectives = objectives_of(metric, mode)
-    check_strategy(strategy, objectives)
     seed = check_seed(seed)
     check_workers(workers)
     if trials is None and time_limit is None and math.isinf(space.size):
@@ -101,9 +103,11 @@ def run(
         data=None,
         address="inline",
     )
+    strategy, _ = settled(strategy, space, objectives, trials=limits.trials, slots=workers)
+    objectives = replace(objectives, cost=strategy.costs())
     proposer = Proposer(strategy, space, objectives, seed, reproducible=reproducible)
     job = Job(
-        objective,
+        ready(objective, {}),
         space,
         objectives,
         seed,
@@ -128,6 +132,7 @@ def run(
         outages,
         resolution=resolution,
         charge_driver=charge_driver,
+        dispatch=dispatch,
         streams=partial(run_through, job, signature) if signature.reports else None,
     )
     loop = Loop(
@@ -136,6 +141,7 @@ def run(
         in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
         window=workers if reproducible else None,
         judged=bool(proposer.rungs),
+        width=space.dim,
     )
     spec: dict[str, Any] = {
         "space": space.to_json(),

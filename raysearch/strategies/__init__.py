@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 #: name -> file:class
 STRATEGIES: dict[str, str] = {
+    "auto": "auto:Auto",
     "random": "random:RandomSearch",
     "grid": "grid:GridSearch",
     "quasi-random": "quasi_random:QuasiRandom",
@@ -46,6 +47,9 @@ STRATEGIES: dict[str, str] = {
     "es": "evolution_strategy:EvolutionStrategy",
     "tpe": "tpe:TPE",
     "gradient": "gradient_search:GradientSearch",
+    "warm-start": "warm_start:WarmStart",
+    "portfolio": "portfolio:Portfolio",
+    "relay": "relay:Relay",
 }
 
 

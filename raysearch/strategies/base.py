@@ -61,12 +61,27 @@ class Strategy(ABC, Generic[S]):
 
     #: whether losses with more than one column are understood
     multi_objective: ClassVar[bool] = False
+    #: whether `Outcome.constraint` is understood; if not, what breaks one comes as infinitely bad
+    constrained: ClassVar[bool] = False
     #: whether it promises to beat random search on smooth functions of some parameters
     beats_random: ClassVar[bool] = False
 
     def takes(self, objectives: int) -> bool:
         """Whether it understands losses with so many columns."""
         return objectives == 1 or self.multi_objective
+
+    def costs(self) -> str | None:
+        """What tells it what a trial costs, as `Outcome.cost`: the name of a metric, or "seconds",
+        for how long it ran. None: it does not matter.
+        """
+        return None
+
+    def settled(self, space: Space, **known: int | float | None) -> tuple[AnyStrategy, str]:
+        """What is searched with in the end, and why, in a line; only `Auto` leaves that open.
+
+        known  trials, slots, seconds, objectives: what is known of the search; None: unknown
+        """
+        return self, ""
 
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:
@@ -111,6 +126,20 @@ class Strategy(ABC, Generic[S]):
         `slots` trials running at once need.
         """
         return slots
+
+    def asks_slowly(self) -> bool:
+        """Whether an ask may take as long as a trial; such asks are made ahead of time.
+
+        See `raysearch.engine.ahead`. No state may then depend on what is merely reported.
+        """
+        return False
+
+    def proposers(self, state: S, number: Ints) -> list[str] | None:
+        """Who has proposed these points, which are pending: names, where there are several.
+
+        A study keeps them. None: the strategy itself.
+        """
+        return None
 
 
 ANY_NUMBER = 2**62  # max_pending of strategies that do not look at losses

@@ -1,14 +1,17 @@
 """Belief: what is held of the losses and the constraints of a search, and what points promise.
 
-    promise(x) = log I(x) + sum_j log P(c_j(x) <= 0)
+    promise(x) = log I(x) + sum_j log P(c_j(x) <= 0) - E log cost(x)
 
-I is the expected improvement on the front: with one loss, on the least that is expected of any
-known point which meets all constraints; with two, of the hypervolume. As long as no known
-point meets all constraints, the promise is that of meeting them. With three or more losses,
+I is the expected improvement on the front: with one loss, the augmented one (`acquisition`) on the
+least that is expected of any known point which meets all constraints; with two, that of the
+hypervolume. Or else I is the gain by an upper confidence bound. As long as no known point meets
+all constraints, the promise is that of meeting them. The last term is there where costs matter:
+what is promised, by the median of the cost. With three or more losses,
 functions drawn from the belief are weighed at random instead.
 
 Knowles (2006), "ParEGO"; Paria, Kandasamy & Poczos (2020), "A flexible framework for
-multi-objective Bayesian optimization using random scalarizations".
+multi-objective Bayesian optimization using random scalarizations"; Snoek, Larochelle & Adams
+(2012), "Practical Bayesian optimization of machine learning algorithms", sec. 3.2, for costs.
 
 n  points told    p  features    m  losses    c  constraints    f  points of the front
 """
@@ -21,7 +24,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.acquisition import log_ehvi, log_ei, log_met
+from ..models.acquisition import log_aei, log_ehvi, log_met, log_ucb
 from ..models.gp import Posterior, Process
 from ..models.outputs import normalised
 from ..models.paths import path
@@ -35,14 +38,25 @@ _MARGIN = 0.1  # by which the volume's corner lies beyond the worst loss
 def targets(loss: Floats, constraint: Floats) -> list[Floats]:
     """What models are given: each loss, and each constraint, (n,); NaN: unknown.
 
-    Constraints keep their sign, and are limited to a few times their median size.
+    Constraints keep their sign, and are limited to a few times their median size; those of
+    which nothing is known yet are left out.
     """
     columns = [normalised(column) for column in loss.T]
-    for values in constraint.T:
+    for values in constraint.T[~np.isnan(constraint).all(axis=0)]:
         size = np.abs(values[np.isfinite(values)])
         unit = float(np.median(size)) if len(size) else 1.0
         columns.append(np.clip(values / (unit or 1.0), -_STEEPEST, _STEEPEST))
     return columns
+
+
+def log_cost(cost: Floats) -> tuple[Floats, float]:
+    """(n,) logarithms of costs, standardised, NaN: unknown; and their standard deviation."""
+    known = np.isfinite(cost) & (cost > 0)
+    logs = np.log(np.where(known, cost, 1.0))
+    if not known.any():
+        return np.full(len(cost), np.nan), 0.0
+    unit = float(logs[known].std())
+    return np.where(known, (logs - logs[known].mean()) / (unit or 1.0), np.nan), unit
 
 
 def feasible(loss: Floats, constraint: Floats) -> NDArray[np.bool_]:
@@ -63,19 +77,36 @@ def below(loss: Floats) -> Ints:
 
 
 def believed(
-    models: Sequence[Process], y: Sequence[Floats], m: int, good: NDArray[np.bool_]
+    models: Sequence[Process],
+    y: Sequence[Floats],
+    m: int,
+    good: NDArray[np.bool_],
+    width: float | None = None,
 ) -> Belief:
     """What is held, given what was told.
 
     models  one for each of y, which have seen the points where it is known
     y       as of `targets`, of m losses
     good    (n,) as of `feasible`
+    width   as of `Belief`
     """
     held = [model.given(column[~np.isnan(column)]) for model, column in zip(models, y, strict=True)]
     worst = np.array([column.max() + _MARGIN for column in y[:m]])
-    nothing = Belief(tuple(held[:m]), tuple(held[m:]), np.empty((0, m)), worst)
+    nothing = Belief(tuple(held[:m]), tuple(held[m:]), np.empty((0, m)), worst, width)
     fitted = np.stack([loss.fitted for loss in held[:m]], axis=1)
     return nothing.known(fitted[good]) if good.any() else nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Price:
+    """What points are believed to cost.
+
+    model  of the logarithm, standardised
+    unit   its standard deviation
+    """
+
+    model: Posterior
+    unit: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +118,17 @@ class Belief:
     front        (f, m) expected losses to be improved on; none: no point is known that meets
                  all constraints
     worst        (m,) the corner of the hypervolume
+    price        what points cost; None: that does not matter
+    width        of the confidence bound of a single loss, in standard deviations; None: the
+                 expected improvement counts
     """
 
     losses: tuple[Posterior, ...]
     constraints: tuple[Posterior, ...]
     front: Floats
     worst: Floats
+    width: float | None = None
+    price: Price | None = None
 
     def expected(self, at: Floats) -> Floats:
         """(k, m) expected losses at (k, p)."""
@@ -120,6 +156,8 @@ class Belief:
             total += self._improvement(*_stack([loss.at(at) for loss in self.losses]))[0]
         for constraint in self.constraints:
             total += log_met(*constraint.at(at))[0]
+        if self.price is not None:
+            total -= self.price.unit * self.price.model.expected(at)
         return total
 
     def slopes(self, at: Floats) -> tuple[Floats, Floats]:
@@ -135,6 +173,10 @@ class Belief:
             value, by_mean, by_variance = log_met(mean, variance)
             total += value
             gradient += by_mean[:, None] * means + by_variance[:, None] * variances
+        if self.price is not None:
+            mean, _, means, _ = self.price.model.slopes(at)
+            total -= self.price.unit * mean
+            gradient -= self.price.unit * means
         return total, gradient
 
     def drawn(self, at: Floats, rng: np.random.Generator) -> Floats:
@@ -154,7 +196,12 @@ class Belief:
     def _improvement(self, mean: Floats, variance: Floats) -> tuple[Floats, Floats, Floats]:
         """log I (s,) and its slopes (m, s) by mean and variance, (m, s) each."""
         if len(self.losses) == 1:
-            value, *slopes = log_ei(mean[0], variance[0], float(self.front[0, 0]))
+            if self.width is None:
+                noise = self.losses[0].process.noise
+                found = log_aei(mean[0], variance[0], float(self.front[0, 0]), noise)
+            else:
+                found = log_ucb(mean[0], variance[0], float(self.worst[0]), self.width)
+            value, *slopes = found
             return value, slopes[0][None], slopes[1][None]
         return log_ehvi(mean, variance, self.front, self.worst)
 

@@ -136,6 +136,9 @@ class Fidelity(Strategy[S]):
     def takes(self, objectives: int) -> bool:
         return self.sampler.takes(objectives)
 
+    def costs(self) -> str | None:
+        return self.sampler.costs()
+
     @abstractmethod
     def budgets(self) -> tuple[float, ...]:
         """The budgets at which points are compared, ascending; the last one is in full."""
@@ -158,12 +161,13 @@ class Fidelity(Strategy[S]):
 
 
 def row(batch: Batch, outcome: Outcome, i: int) -> tuple[Batch, Outcome]:
-    """One point of a batch, with its loss, constraints and gradient."""
+    """One point of a batch, with its loss, constraints, gradient and cost."""
     one = slice(i, i + 1)
     return Batch(batch.x[one], batch.number[one]), Outcome(
         outcome.loss[one],
         constraint=None if outcome.constraint is None else outcome.constraint[one],
         gradient=None if outcome.gradient is None else outcome.gradient[one],
+        cost=None if outcome.cost is None else outcome.cost[one],
     )
 
 

@@ -19,7 +19,6 @@ NSGA-II", IEEE Transactions on Evolutionary Computation 6(2).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -31,7 +30,7 @@ from .base import State, Strategy
 from .coordinates import snapped
 from .known import Known
 from .options import check_int
-from .pareto import crowding, fronts
+from .pareto import crowding, fronts, violations
 from .pending import Pending
 from .proposals import settle
 from .variation import children, width
@@ -88,6 +87,7 @@ class NSGA2(Strategy[NSGAState]):
     """
 
     multi_objective: ClassVar[bool] = True
+    constrained: ClassVar[bool] = True
 
     population: int = 40
 
@@ -133,17 +133,6 @@ class NSGA2(Strategy[NSGAState]):
     def max_pending(self, state: NSGAState, slots: int) -> int:
         """What the generation lacks, or every slot."""
         return max(slots, self.population - len(state.told))
-
-
-def violations(constraint: Floats | None, k: int) -> Floats:
-    """(k,) by how much points violate their constraints (k, c); infinitely where unknown.
-
-    >>> violations(np.array([[-1.0, 0.0], [2.0, 0.5], [np.nan, 0.0]]), 3).tolist()
-    [0.0, 2.5, inf]
-    """
-    if constraint is None:
-        return np.zeros(k)
-    return np.asarray(np.where(np.isnan(constraint), math.inf, constraint).clip(min=0).sum(axis=1))
 
 
 def selected(members: Members, n: int) -> Members:

@@ -9,10 +9,23 @@ While, Bradstreet & Barone (2012), "A fast way of calculating exact hypervolumes
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..trial import Floats, Ints
 from .base import Mask
+
+
+def violations(constraint: Floats | None, k: int) -> Floats:
+    """(k,) by how much points violate their constraints (k, c); infinitely where unknown.
+
+    >>> violations(np.array([[-1.0, 0.0], [2.0, 0.5], [np.nan, 0.0]]), 3).tolist()
+    [0.0, 2.5, inf]
+    """
+    if constraint is None:
+        return np.zeros(k)
+    return np.asarray(np.where(np.isnan(constraint), math.inf, constraint).clip(min=0).sum(axis=1))
 
 
 def fronts(loss: Floats, violation: Floats | None = None) -> Ints:

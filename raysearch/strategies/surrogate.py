@@ -76,6 +76,13 @@ def _telling(loss: Floats) -> Ints:
     return np.union1d(best, others[spread])
 
 
+def stacked(old: Floats, new: Floats) -> Floats:
+    """Rows one after the other; NaN in columns that some of them do not have."""
+    c = max(old.shape[1], new.shape[1])
+    wide = [np.pad(a, ((0, 0), (0, c - a.shape[1])), constant_values=np.nan) for a in (old, new)]
+    return np.concatenate(wide)
+
+
 def sequence(space: Space, seed: int) -> Callable[[int, int], Floats]:
     """The quasi-random sequence of a search: (first, count) -> (count, d) points."""
     return lambda first, count: QuasiRandom().candidates(space, seed, first, count)

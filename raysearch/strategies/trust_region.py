@@ -11,14 +11,19 @@ posterior (Thompson sampling), so that any number may be pending. A candidate di
 in about 20 coordinates. L doubles after 3 successes in a row, and is halved after `patience`
 failures in a row; once it is tiny the region begins anew, at quasi-random points.
 
-Eriksson et al. (2019), "Scalable global optimization via local Bayesian optimization".
+Constraints have models and draws of their own. Points that meet all constraints come before
+those that do not, and these are compared by how much they violate: so m is chosen, so is the
+next of the candidates, and so it is told whether a point is a success.
+
+Eriksson et al. (2019), "Scalable global optimization via local Bayesian optimization"; Eriksson
+& Poloczek (2021), "Scalable constrained Bayesian optimization".
 
 Point k belongs to region k mod r.
 
-x     (n, d) points told             loss   (n,)  theirs
-home  (n,)   region of each          since  (r,)  number of the first point of its life
-born  (n,)   number of each          size   (r,)  L
-wins  (r,)   successes in a row      losses (r,)  failures in a row
+x     (n, d) points told             loss       (n,)    theirs
+home  (n,)   region of each          constraint (n, c)  at most 0 if met; NaN: unknown
+size  (r,)   L                       since      (r,)    number of the first point of its life
+wins  (r,)   successes in a row      losses     (r,)    failures in a row
 """
 
 from __future__ import annotations
@@ -29,23 +34,24 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..models.outputs import normalised
 from ..models.paths import path
 from ..rng import generator
 from ..space import Choice, Space
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from .base import State, Strategy
+from .belief import targets
 from .features import encoding, features
 from .known import Known
 from .memo import per_space
 from .options import check_int
+from .pareto import violations
 from .proposals import explore
 from .quasi_random import QuasiRandom
-from .surrogate import Surrogate, first_fresh, sequence
+from .surrogate import Surrogate, first_fresh, sequence, stacked
 
 _FIRST, _LEAST, _MOST = 0.8, 0.5**7, 1.6  # L at the start, at the end, at most
 _SUCCESSES = 3  # in a row, until L is doubled
-_BETTER = 1e-3  # by which part of the best loss a success is to be better
+_BETTER = 1e-3  # by which part of the best loss, or violation, a success is to be better
 _MOVED = 20.0  # coordinates in which a candidate differs from m, about
 _BLOCK = 512  # candidates
 _STREAM = 6  # of random numbers for candidates and paths
@@ -57,12 +63,13 @@ class TrustState(State):
 
     waiting     (p, d) points that are pending
     numbers     (p,) theirs
-    surrogates  of the losses of each region
+    surrogates  of the losses and constraints of each region
     cursor      how far the quasi-random sequence of first points has been gone through
     """
 
     x: Floats = field(kw_only=True)
     loss: Floats = field(kw_only=True)
+    constraint: Floats = field(kw_only=True)
     home: Ints = field(kw_only=True)
     size: Floats = field(kw_only=True)
     wins: Ints = field(kw_only=True)
@@ -97,6 +104,7 @@ class TrustRegion(Strategy[TrustState]):
     """
 
     beats_random: ClassVar[bool] = True
+    constrained: ClassVar[bool] = True
 
     regions: int = 1
     initial: int = 10
@@ -117,6 +125,7 @@ class TrustRegion(Strategy[TrustState]):
             seed,
             x=np.empty((0, space.dim)),
             loss=np.empty(0),
+            constraint=np.empty((0, 0)),
             home=np.empty(0, np.int64),
             size=np.full(r, _FIRST),
             wins=zeros,
@@ -158,6 +167,9 @@ class TrustRegion(Strategy[TrustState]):
         pending = (state.numbers % self.regions == j) & (state.numbers >= state.since[j])
         return bool((state.home == j).sum() + pending.sum() < self.initial)
 
+    def asks_slowly(self) -> bool:
+        return True
+
     def tell(self, state: TrustState, batch: Batch, outcome: Outcome) -> TrustState:
         """Resize regions by their successes and failures, one point after the other.
 
@@ -170,24 +182,27 @@ class TrustRegion(Strategy[TrustState]):
             numbers=state.numbers[~there],
             known=state.known.tell(state.space, batch),
         )
-        losses = outcome.loss[:, 0].tolist()
-        for x, number, loss in zip(batch.x, batch.number.tolist(), losses, strict=True):
-            state = self._told(state, x, number, loss)
+        constraint = outcome.constraint
+        if constraint is None:
+            constraint = np.empty((len(batch), 0))
+        for i, number in enumerate(batch.number.tolist()):
+            loss = float(outcome.loss[i, 0])
+            state = self._told(state, batch.x[i], number, loss, constraint[i : i + 1])
         return state
 
-    def _told(self, state: TrustState, x: Floats, number: int, loss: float) -> TrustState:
+    def _told(
+        self, state: TrustState, x: Floats, number: int, loss: float, constraint: Floats
+    ) -> TrustState:
         """The state after one more outcome."""
-        best = [state.loss[state.home == j] for j in range(self.regions)]
-        least = np.array([np.nanmin(b) if np.isfinite(b).any() else math.inf for b in best])
+        best = [_best(state, j) for j in range(self.regions)]
         foreign = number == FOREIGN
-        j = int(np.argmax(least)) if foreign else number % self.regions
+        j = best.index(max(best)) if foreign else number % self.regions
         if not foreign and number < state.since[j]:
             j = -1  # of a life that is over
         wins, fails, size = state.wins.copy(), state.losses.copy(), state.size.copy()
         since, home, surrogates = state.since.copy(), state.home, list(state.surrogates)
         if j >= 0 and not foreign and (home == j).sum() >= self.initial:
-            least_win = least[j] - _BETTER * abs(least[j]) if np.isfinite(least[j]) else math.inf
-            success = loss < least_win  # false for NaN
+            success = _succeeds((float(violations(constraint, 1)[0]), loss), best[j])
             wins[j], fails[j] = (wins[j] + 1, 0) if success else (0, fails[j] + 1)
             if wins[j] == _SUCCESSES:
                 size[j], wins[j] = min(2 * size[j], _MOST), 0
@@ -202,6 +217,7 @@ class TrustRegion(Strategy[TrustState]):
             state,
             x=np.concatenate([state.x, x[None]]),
             loss=np.append(state.loss, loss),
+            constraint=stacked(state.constraint, constraint),
             home=home,
             size=size,
             wins=wins,
@@ -211,24 +227,51 @@ class TrustRegion(Strategy[TrustState]):
         )
 
 
+def _best(state: TrustState, j: int) -> tuple[float, float]:
+    """The least violation in region j, and the least loss there; infinite: none."""
+    mine = (state.home == j) & np.isfinite(state.loss)
+    if not mine.any():
+        return math.inf, math.inf
+    broken, loss = violations(state.constraint[mine], int(mine.sum())), state.loss[mine]
+    return float(broken.min()), float(loss[broken == broken.min()].min())
+
+
+def _succeeds(found: tuple[float, float], best: tuple[float, float]) -> bool:
+    """Whether (violation, loss) is clearly better; false if the loss is NaN."""
+    less = [b - _BETTER * abs(b) if math.isfinite(b) else math.inf for b in best]
+    if best[0] > 0:
+        return not math.isnan(found[1]) and found[0] < less[0]
+    return found[0] <= 0 and found[1] < less[1]
+
+
 def _up_to_date(state: TrustState, j: int) -> TrustState:
-    """The state whose model of region j has taken in all its points."""
-    mine = state.home == j
-    at, y = features(state.space, state.x[mine]), normalised(state.loss[mine])
-    updated = state.surrogates[j].updated(encoding(state.space).layout, at, [y])
+    """The state whose models of region j have taken in all its points."""
+    at = features(state.space, state.x[state.home == j])
+    updated = state.surrogates[j].updated(encoding(state.space).layout, at, _targets(state, j))
     surrogates = (*state.surrogates[:j], updated, *state.surrogates[j + 1 :])
     return replace(state, surrogates=surrogates)
+
+
+def _targets(state: TrustState, j: int) -> list[Floats]:
+    """What the models of region j are given."""
+    mine = state.home == j
+    return targets(state.loss[mine, None], state.constraint[mine])
 
 
 def _thompson(state: TrustState, j: int) -> tuple[Floats, Known]:
     """The point (1, d) of region j that is least of one function, if there is any left."""
     space, rng = state.space, generator(state.seed, state.asked, _STREAM)
     mine = state.home == j
-    (model,) = state.surrogates[j].models
-    belief = model.given(normalised(state.loss[mine]))
-    x = _candidates(space, state, j, state.x[mine][np.argmin(belief.fitted)], rng)
-    drawn = path(belief, rng)(features(space, x))
-    order = np.argsort(drawn, kind="stable")
+    loss, *constraints = (
+        model.given(y[~np.isnan(y)])
+        for model, y in zip(state.surrogates[j].models, _targets(state, j), strict=True)
+    )
+    broken = violations(state.constraint[mine], int(mine.sum()))
+    m = state.x[mine][np.lexsort((loss.fitted, broken))[0]]
+    at = features(space, x := _candidates(space, state, j, m, rng))
+    drawn = path(loss, rng)(at)
+    breaks = sum((path(c, rng)(at).clip(min=0) for c in constraints), np.zeros(len(x)))
+    order = np.lexsort((drawn, breaks))
     return first_fresh(space, state.known, x[order], np.concatenate([state.x, state.waiting]), rng)
 
 
@@ -236,8 +279,7 @@ def _candidates(
     space: Space, state: TrustState, j: int, m: Floats, rng: np.random.Generator
 ) -> Floats:
     """(_BLOCK, d) legal values in the box of region j around m."""
-    (model,) = state.surrogates[j].models
-    scales = model.theta[: space.dim]  # log l
+    scales = state.surrogates[j].models[0].theta[: space.dim]  # log l
     side = state.size[j] * np.exp(scales - scales.mean())
     side[_marks(space)] = 2.0  # all of the edge
     low, high = np.maximum(m - side / 2, 0.0), np.minimum(m + side / 2, 1.0)
@@ -251,5 +293,5 @@ def _candidates(
 @per_space
 def _marks(space: Space) -> Ints:
     """Parameters whose values have no order."""
-    unordered = [isinstance(p, Choice) and not p.ordered for p in space.parameters.values()]
+    unordered = [isinstance(p, Choice) and not p.ordered for p in space.axes]
     return np.flatnonzero(unordered)

@@ -15,7 +15,7 @@ SCRIPTS = sorted(p for p in [*(ROOT / "scripts").iterdir(), ROOT / ".ci/run"] if
 
 #: Each line imports only from itself and from lines above it.
 LAYERS = (
-    "errors scalars rng trial space slopes",
+    "errors scalars secret rng trial space slopes",
     "optim",
     "hypergrad",
     "models",
@@ -24,15 +24,19 @@ LAYERS = (
     "engine",
     "log finished study",
     "report",
-    "arguments stopping repeats reruns monitor resume session search",
+    "arguments choosing stopping repeats reruns monitor resume session search",
     "simulate",
+    "cluster",
     "testing cli integrations",
 )
 LINE = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 
 #: Beside numpy and scipy: who may import what else, by the start of the file's path.
 THIRD_PARTY = {
-    "ray": ("engine/ray_",),
+    "ray": ("engine/ray_", "cluster/"),
+    "grpc": ("engine/ray_access.py",),
+    "pathspec": ("cluster/pack.py",),
+    "aiohttp": ("cluster/jobs.py",),
     "pyarrow": (
         "log/",
         "study.py",

@@ -9,13 +9,20 @@ from hypothesis import strategies as st
 from raysearch.strategies import STRATEGIES, get
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.asha_stopping import StoppingASHA
+from raysearch.strategies.auto import Auto
+from raysearch.strategies.cma_es import CMAES
+from raysearch.strategies.differential import DifferentialEvolution
 from raysearch.strategies.gradient_search import GradientSearch
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.hyperband import Hyperband
 from raysearch.strategies.local_search import LocalSearch
 from raysearch.strategies.median_stopping import MedianStopping
+from raysearch.strategies.portfolio import Portfolio
 from raysearch.strategies.quasi_random import QuasiRandom
+from raysearch.strategies.relay import Relay
 from raysearch.strategies.successive_halving import SuccessiveHalving
+from raysearch.strategies.tpe import TPE
+from raysearch.strategies.warm_start import WarmStart
 from raysearch.testing import conformance
 from raysearch.testing.spaces import spaces
 
@@ -27,19 +34,29 @@ SAMPLERS = [
     MedianStopping(LocalSearch(), max_budget=40),
     Hyperband(LocalSearch(), max_budget=1, min_budget=0.25, eta=2),
 ]
+TEAMS = [
+    Relay((LocalSearch(), CMAES()), at=(5,)),
+    Portfolio((GridSearch(), DifferentialEvolution(), CMAES())),
+]
 OPTIONS = [
     QuasiRandom(method="halton"),
     GridSearch(order="shuffled"),
     GradientSearch(outer=LocalSearch(chains=1), rule="Adam", starts=3),
     GradientSearch(estimate="differences"),
+    WarmStart(LocalSearch(), [{"rule": "none"}, {"rule": "sgd", "momentum": 0.9, "every": 7}]),
+    WarmStart(TPE(), [{"rule": "none"}]),
+    Auto(seconds=0.0),
+    *TEAMS,
     *SAMPLERS,
 ]
-CLAIMING = [name for name in STRATEGIES if get(name).beats_random]
+COMPOSED = ("auto", "portfolio", "relay")  # by default of others that are tested themselves
+SINGLE = [name for name in STRATEGIES if name not in COMPOSED]
+CLAIMING = [name for name in SINGLE if get(name).beats_random]
 
 
 @pytest.mark.parametrize("space", conformance.SPACES)
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", SINGLE)
 def test_contract(name, check, space):
     check(get(name)(), conformance.SPACES[space], seed=5)
 
@@ -57,14 +74,14 @@ def test_contract_with_options(strategy, check):
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("strategy", SAMPLERS, ids=repr)
+@pytest.mark.parametrize("strategy", [*TEAMS, *SAMPLERS], ids=repr)
 def test_contract_in_a_finite_space(strategy, check):
     check(strategy, conformance.SPACES["finite"], seed=2)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", SINGLE)
 @settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
-@given(space=spaces(), seed=st.integers(0, 2**64 - 1))
+@given(space=spaces(arrays=True), seed=st.integers(0, 2**64 - 1))
 def test_contract_in_any_space(name, space, seed):
     for check in conformance.CHECKS:
         check(get(name)(), space, seed)

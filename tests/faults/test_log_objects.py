@@ -65,6 +65,7 @@ class Faulty(fs.FileSystemHandler):
 
     def put(self, path, data):
         def action():
+            self._inner.create_dir(os.path.dirname(path) or ".")
             with self._inner.open_output_stream(path) as stream:
                 stream.write(data)
 

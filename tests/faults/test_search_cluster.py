@@ -18,7 +18,7 @@ EXPERIMENT = """
 import time
 import raysearch as rs
 
-space = {"x": rs.Float(-1, 1)}
+space, strategy = {"x": rs.Float(-1, 1)}, rs.QuasiRandom()
 settings = {"trials": 300, "address": "local", "study": "study"}
 
 def objective(config):
@@ -43,7 +43,8 @@ def test_a_lost_cluster_ends_the_search_and_the_same_command_goes_on(tmp_path, v
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (tmp_path / "study/log").exists() or len(rs.Study.load(tmp_path / "study")) < 5:
+    rows = tmp_path / "study/log"
+    while not any(rows.glob("*")) or len(rs.Study.load(tmp_path / "study")) < 5:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     started = list(below(process.pid))

@@ -15,7 +15,7 @@ EXPERIMENT = """
 import pathlib, time
 import raysearch as rs
 
-space = {"x": rs.Float(-1, 1)}
+space, strategy = {"x": rs.Float(-1, 1)}, rs.QuasiRandom()
 settings = {"trials": 40, "address": "inline", "study": "disk/study"}
 
 def objective(config):

@@ -33,7 +33,7 @@ GREEDY = """
 import pathlib, time
 import raysearch as rs
 
-space = {"x": rs.Float(-1, 1)}
+space, strategy = {"x": rs.Float(-1, 1)}, rs.QuasiRandom()
 settings = {"trials": 6, "study": "study", "address": "local", "concurrency": 1, "retries": 1}
 
 def objective(config, trial):
@@ -70,7 +70,7 @@ SLOW = """
 import time
 import raysearch as rs
 
-space = {"x": rs.Float(-1, 1)}
+space, strategy = {"x": rs.Float(-1, 1)}, rs.QuasiRandom()
 settings = {"trials": 1000, "study": "study", "address": "local", "concurrency": 2}
 
 def objective(config):

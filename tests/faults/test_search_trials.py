@@ -133,7 +133,7 @@ BABBLER = """
 import os, subprocess, time
 import raysearch as rs
 
-space = {"x": rs.Float(-1, 1)}
+space, strategy = {"x": rs.Float(-1, 1)}, rs.QuasiRandom()
 settings = {"trials": 1000, "study": "study", "address": "local", "concurrency": 2}
 
 def objective(config, trial):
@@ -215,7 +215,7 @@ import pathlib, time
 import raysearch as rs
 
 here = pathlib.Path(__file__).parent
-space = {"x": rs.Float(-1, 1)}
+space, strategy = {"x": rs.Float(-1, 1)}, rs.QuasiRandom()
 settings = {"trials": 8, "study": "study"}
 
 def objective(config, trial):

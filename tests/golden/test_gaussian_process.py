@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import multivariate_normal, norm
 
-from raysearch.models.acquisition import log_ehvi, log_ei, log_h, log_met
+from raysearch.models.acquisition import log_aei, log_ehvi, log_ei, log_h, log_met, log_ucb
 from raysearch.models.gp import condition, evidence, fit, prior
 from raysearch.models.kernels import Layout, by_group, distances
 from raysearch.models.outputs import normalised
 from raysearch.models.paths import path
+from raysearch.strategies.belief import Belief, Price, log_cost
 
 LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]))  # a plane, a line, a mark
 THETA = np.array([-1.0, -0.3, 0.4, 0.2, -4.0])
@@ -164,12 +166,36 @@ def test_log_h_has_no_seams() -> None:
 
 
 @pytest.mark.parametrize("mean", [-2.0, 0.3, 8.0])
-@pytest.mark.parametrize("criterion", [lambda m, v: log_ei(m, v, 0.1), log_met])
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        lambda m, v: log_ei(m, v, 0.1),
+        lambda m, v: log_aei(m, v, 0.1, 0.3),
+        lambda m, v: log_ucb(m, v, 1.0, 2.0),
+        log_met,
+    ],
+)
 def test_slopes_of_criteria_are_differences(criterion, mean: float) -> None:
     at = np.array([mean, 0.7])
     _, by_mean, by_variance = criterion(at[:1], at[1:])
     found = differences(lambda u: criterion(u[:1], u[1:])[0][0], at)
     np.testing.assert_allclose([by_mean[0], by_variance[0]], found, rtol=1e-6)
+
+
+def test_augmented_improvement_is_less_where_noise_is_all_that_is_left() -> None:
+    mean, variance = np.zeros(4), np.array([1e-12, 0.1, 0.3, 1e9])
+    found = log_aei(mean, variance, 0.1, 0.3)[0] - log_ei(mean, variance, 0.1)[0]
+    factor = 1 - np.sqrt(0.3 / (variance + 0.3))
+    np.testing.assert_allclose(np.exp(found), factor, rtol=1e-3)
+    assert found[3] == pytest.approx(0, abs=1e-4)
+
+
+def test_confidence_bounds_are_gains_below_the_worst() -> None:
+    mean, variance = np.array([-3.0, 0.0, 900.0]), np.array([4.0, 1.0, 1.0])
+    gain = 2.0 - mean + 3.0 * np.sqrt(variance)
+    found = log_ucb(mean, variance, 2.0, 3.0)[0]
+    np.testing.assert_allclose(np.exp(found[:2]), gain[:2] + np.log1p(np.exp(-gain[:2])))
+    assert found[2] == pytest.approx(gain[2])
 
 
 def test_expected_improvement_is_the_integral() -> None:
@@ -227,6 +253,29 @@ def test_slopes_of_the_hypervolume_are_differences() -> None:
     _, by_mean, by_variance = both(at)
     found = differences(lambda u: both(u)[0][0], at)
     np.testing.assert_allclose(np.concatenate([by_mean, by_variance])[:, 0], found, rtol=1e-6)
+
+
+def test_slopes_of_a_promise_with_constraints_and_costs_are_differences() -> None:
+    x, at = points(20), points(3, seed=1)
+    process = condition(LAYOUT, THETA, x)
+    loss, constraint, cost = (process.given(values(x) * f - s) for f, s in [(1, 0), (2, 1), (1, 2)])
+    belief = Belief((loss,), (constraint,), np.array([[0.1]]), np.array([1.0]))
+    priced = replace(belief, price=Price(cost, 0.7))
+    for promise in (belief, priced, replace(priced, width=2.0)):
+        found, slopes = promise.slopes(at)
+        np.testing.assert_allclose(found, promise.promise(at))
+        for row, slope in zip(at, slopes, strict=True):
+            expected = differences(lambda u, p=promise: p.promise(u[None])[0], row)
+            np.testing.assert_allclose(slope[:3], expected[:3], rtol=1e-4, atol=1e-6)
+    without = belief.promise(at)
+    np.testing.assert_allclose(priced.promise(at), without - 0.7 * cost.expected(at))
+
+
+def test_costs_are_compared_by_their_logarithms() -> None:
+    logs, unit = log_cost(np.array([1.0, math.e**4, math.nan, 0.0, math.inf]))
+    np.testing.assert_allclose(logs, [-1, 1, math.nan, math.nan, math.nan])
+    assert unit == pytest.approx(2)
+    assert log_cost(np.array([3.0, 3.0]))[1] == 0
 
 
 def test_far_from_the_front_there_still_is_a_slope() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from raysearch.engine import ray_session
+from raysearch.engine import ray_access, ray_session
 from raysearch.engine.ray_session import connect
 from raysearch.errors import ClusterError
 
@@ -57,7 +57,7 @@ def test_an_address_of_the_wrong_form_is_named(address):
 
 @pytest.mark.usefixtures("unconnected")
 def test_auto_means_a_head_that_is_there(monkeypatch):
-    monkeypatch.setattr(ray_session, "_head", lambda: None)
+    monkeypatch.setattr(ray_access, "_head", lambda: None)
     with pytest.raises(ClusterError, match=r"found none.*ray start --head"), connect("auto"):
         pass
 
@@ -65,9 +65,9 @@ def test_auto_means_a_head_that_is_there(monkeypatch):
 @pytest.mark.usefixtures("unconnected")
 def test_the_file_of_a_dead_head_is_no_obstacle(monkeypatch):
     seen = []
-    monkeypatch.setattr(ray_session, "_head", lambda: f"127.0.0.1:{free_port()}")
+    monkeypatch.setattr(ray_access, "_head", lambda: f"127.0.0.1:{free_port()}")
     monkeypatch.setattr(ray_session, "_init", lambda target, start: seen.append(target))
-    monkeypatch.setattr(ray_session, "_authenticate", lambda new: None)
+    monkeypatch.setattr(ray_session, "authenticate", lambda target: None)
     with connect():
         pass
     assert seen == [None]
@@ -163,3 +163,13 @@ def test_a_head_that_runs_is_joined_and_left_running(ray_local):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert ray.get(ray.remote(lambda: 7).remote()) == 7
+
+
+def test_a_ray_that_is_started_here_is_watchful(ray_local):
+    import ray
+
+    @ray.remote(num_cpus=0)
+    def environment():
+        return dict(os.environ)
+
+    assert ray.get(environment.remote()).items() >= ray_session.WATCHFUL.items()

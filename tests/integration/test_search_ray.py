@@ -20,6 +20,7 @@ from raysearch.strategies.random import RandomSearch
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
 
+EVEN = rs.QuasiRandom()
 SPACE = rs.Space({"x": rs.Float(-1, 1), "n": rs.Int(1, 100), "kind": rs.Choice(["a", "b"])})
 
 
@@ -27,7 +28,7 @@ def sphere(config):
     return config["x"] ** 2 / config["n"]
 
 
-def search(objective=sphere, strategy=None, **options):
+def search(objective=sphere, strategy=EVEN, **options):
     options = {"progress": False, "trials": 40, **options}
     return rs.search(objective, SPACE, strategy, **options)
 
@@ -44,8 +45,15 @@ def states(study):
 
 @pytest.mark.parametrize("strategy", [None, rs.LocalSearch(), RandomSearch()], ids=str)
 def test_one_slot_gives_the_same_table_as_this_process(strategy):
-    inline = search(strategy=strategy, trials=150, address="inline")
-    assert table(search(strategy=strategy, trials=150, concurrency=1)) == table(inline)
+    inline = search(strategy=strategy, trials=100, address="inline")
+    assert table(search(strategy=strategy, trials=100, concurrency=1)) == table(inline)
+
+
+def test_a_study_whose_points_were_asked_ahead_goes_on(tmp_path):
+    options = {"strategy": rs.GaussianProcess(initial=4), "study": tmp_path, "concurrency": 2}
+    search(trials=14, **options)
+    study = search(trials=20, **options)  # refused, were the log not what the strategy does
+    assert sorted(states(study)) == list(range(20))
 
 
 def test_no_more_trials_run_at_once_than_concurrency_says(tmp_path):

@@ -51,7 +51,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
     [
         (["rnu"], "Did you mean 'run'?"),
         (["run", "x.py", "--trails", "3"], "--trials"),
-        (["status"], "missing argument 'PATH'"),
+        (["status"], "missing argument 'PATH|JOB'"),
         (["run", "x.py", "--time", "2 hours"], "expected a duration such as"),
         (["run", "x.py", "--mode", "most"], "'min', 'max'"),
         (["run", "x.txt"], "no file"),

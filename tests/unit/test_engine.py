@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,6 +93,7 @@ class Fake:
     queue: list[Task] = field(default_factory=list)
     runs: Counter[int] = field(default_factory=Counter)
     sizes: list[int] = field(default_factory=list)
+    wanted: list[int] = field(default_factory=list)
     most_running: int = 0
 
     def __post_init__(self) -> None:
@@ -99,6 +101,9 @@ class Fake:
 
     def slots(self) -> int:
         return self.n
+
+    def want(self, tasks: int) -> None:
+        self.wanted.append(tasks)
 
     def submit(self, task: Task) -> None:
         self.queue.append(task)
@@ -334,6 +339,13 @@ def test_batches_grow_for_short_trials_and_stay_at_one_for_long_ones() -> None:
     assert set(long.sizes) == {1}
 
 
+def test_batches_of_large_configurations_stay_small() -> None:
+    short = Fake(2, seconds=1e-6)
+    loop = Loop(Limits(2_000), ANY_NUMBER, width=10_000)
+    Driver(loop, Proposer(Probe(), SPACE, LOSS, 0), short, Rows(), lambda *_: False).run()
+    assert 1 < max(short.sizes) <= 2**21 / 10_000
+
+
 def test_results_that_come_together_are_told_together() -> None:
     executor = Fake(2, seconds=1e-6)
     _, log, proposer = run(executor, limits=Limits(20_000))
@@ -451,3 +463,32 @@ def test_a_full_disk_is_waited_for() -> None:
     Driver(loop, proposer, Fake(1), log, lambda *_: False, sleep=waited.append).run()
     assert sorted(log.column("number")) == list(range(5))
     assert waited == [1, 2]
+
+
+@pytest.mark.parametrize(("how", "ends"), [("moved", False), ("node", True)])
+def test_machines_may_die_ten_times_and_leave_as_often_as_they_like(how: Any, ends: bool) -> None:
+    loop = Loop(Limits(10, retries=0), 1)
+    loop.handle(Slots(1), 0)
+    loop.plan(0)
+    loop.handle(Asked(Proposer(Probe(), SPACE, LOSS, 0).ask(1), 1), 0)
+    for _ in range(11):
+        (submit,) = loop.plan(0)
+        told = loop.handle(Lost(submit.task.id, how, "gone"), 0)
+    assert bool(told) == ends
+
+
+def test_the_executor_hears_how_many_trials_could_run_at_once() -> None:
+    """Of what is left, as far as the strategy bears it, for twice the slots that there are."""
+    executor = Fake(3, seconds=60.0)
+    run(executor, limits=Limits(20))
+    assert executor.wanted[0] == 20
+    assert executor.wanted == sorted(executor.wanted, reverse=True)
+    executor = Fake(3, seconds=60.0)
+    run(executor, strategy=Probe(pending=5), limits=Limits(20))
+    assert executor.wanted[0] == 5
+    executor = Fake(3, seconds=60.0)
+    run(executor, limits=Limits(20), in_order=True, window=4)
+    assert executor.wanted[0] == 4
+    executor = Fake(3, seconds=60.0)
+    run(executor, limits=Limits(40), stop_after=5)
+    assert executor.wanted[-1] == 0

@@ -133,6 +133,23 @@ def test_the_error_of_training_cut_short_is_seen() -> None:
         assert true / 3 < found.error < 3 * true
 
 
+def test_parameters_that_are_said_to_be_trained_and_are_not() -> None:
+    double_well = Problem(  # w = 1 where h = 0
+        lambda w, h: (w**4 / 4 - w**2 / 2 - h * w, w**3 - w - h, -w),
+        lambda w, h: ((w - 2) ** 2, 2 * (w - 2), None),
+    )
+    with pytest.raises(HypergradientError, match=r"w: .*inner=None.*off by about \d+%"):
+        implicit(double_well, 0.7, 0.0, inner=None)
+    assert implicit(double_well, 1.0, 0.0, inner=None).gradient == pytest.approx(-1)
+    assert implicit(double_well, 0.7, 0.0).gradient == pytest.approx(-1, rel=1e-4)
+
+
+def test_near_the_best_hyperparameters_a_relative_error_says_nothing() -> None:
+    problem, h = quadratic(np.diag([1.0, 2.0])), np.array([1.0, 2.0])  # V is least where w = 1
+    found = implicit(problem, np.ones(2) + 1e-6, h, inner=None)
+    assert np.abs(found.gradient).max() < 1e-5
+
+
 def test_a_truncated_neumann_series_knows_its_residual() -> None:
     stiff = quadratic(np.diag([1.0, 10.0, 1e4]))
     with pytest.raises(HypergradientError, match=r"adjoint system: .* after 50 products"):

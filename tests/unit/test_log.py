@@ -27,6 +27,7 @@ from raysearch.errors import (
 from raysearch.log import MemoryLog, Reader, Rows, StudyLog, check, salvage
 from raysearch.log.objects import ObjectStorage
 from raysearch.log.place import open_storage
+from raysearch.log.storage import FOLDERS
 from raysearch.space import Choice, Float, Space
 from raysearch.testing.told import made_up
 
@@ -38,7 +39,8 @@ SPEC = {"space": SPACE.to_json(), "metric": {"loss": "min"}, "strategy": {"name"
 def place(request, tmp_path):
     if request.param == "local":
         return tmp_path / "study"
-    (tmp_path / "bucket").mkdir()
+    for name in FOLDERS:  # which keys of objects need not, but files do
+        (tmp_path / "bucket" / name).mkdir(parents=True)
     filesystem = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
     return ObjectStorage(filesystem, "s3://bucket/study")
 

@@ -27,7 +27,7 @@ def test_the_readme_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # Without Ray, which is slow to start; quasi-random points do not depend on where they run.
+    # Without Ray, which is slow to start, and with one slot
     monkeypatch.setattr(rs, "search", partial(rs.search, address="inline", progress=False))
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out == output

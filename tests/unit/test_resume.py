@@ -13,6 +13,7 @@ from raysearch import strategies
 from raysearch.errors import Interrupted, StudyMismatch, StudyNotFound, UsageError
 from raysearch.strategies.random import RandomSearch
 
+EVEN = rs.QuasiRandom()
 SPACE = rs.Space(
     {
         "x": rs.Float(-1, 1),
@@ -30,7 +31,7 @@ def objective(config, trial):
     return {"loss": config["x"] ** 2 + config.get("depth", 3) / config["n"], "x2": 2 * config["x"]}
 
 
-def search(place, objective=objective, space=SPACE, strategy=None, **options):
+def search(place, objective=objective, space=SPACE, strategy=EVEN, **options):
     options = {"address": "inline", "progress": False, "trials": 40, "study": place, **options}
     return rs.search(objective, space, strategy, **options)
 

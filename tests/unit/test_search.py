@@ -19,6 +19,7 @@ from raysearch.engine.loop import Limits
 from raysearch.errors import ObjectiveError, SearchFailed, StudyMismatch, UsageError
 from raysearch.strategies.random import RandomSearch
 
+EVEN = rs.QuasiRandom()
 SPACE = rs.Space({"x": rs.Float(-1, 1), "n": rs.Int(1, 100)})
 
 
@@ -26,7 +27,7 @@ def sphere(config):
     return config["x"] ** 2
 
 
-def search(objective=sphere, space=SPACE, strategy=None, **options):
+def search(objective=sphere, space=SPACE, strategy=EVEN, **options):
     options = {"address": "inline", "progress": False, "trials": 20, **options}
     return rs.search(objective, space, strategy, **options)
 

@@ -145,6 +145,14 @@ def test_a_driver_that_is_charged_holds_workers_up():
     assert result.utilisation < 1
 
 
+def test_what_handing_out_a_task_takes_holds_workers_up():
+    """One driver that needs a second a task keeps ten of twenty workers busy."""
+    result = run(rs.RandomSearch(), workers=20, trials=1000, duration=10, dispatch=1.0)
+    assert result.driver == 1000
+    assert result.makespan == pytest.approx(1000, rel=0.05)
+    assert result.utilisation == pytest.approx(0.5, abs=0.03)
+
+
 # --- mishaps -----------------------------------------------------------------------------------
 
 

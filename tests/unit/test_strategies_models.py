@@ -12,11 +12,12 @@ from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies.features import encoding, features
 from raysearch.strategies.gaussian_process import GaussianProcess
-from raysearch.strategies.trust_region import TrustRegion
+from raysearch.strategies.trust_region import TrustRegion, _succeeds
 from raysearch.trial import FOREIGN, Batch, Outcome
 
 SQUARE = Space({"a": Float(0, 1), "b": Float(0, 1)})
 METHODS = [GaussianProcess(initial=4), TrustRegion(initial=4)]
+OTHERS = [GaussianProcess(acquisition=name) for name in ("ucb", "thompson")]
 
 
 def searched(strategy, space, trials, outcome, at_once=1, seed=0):
@@ -42,11 +43,40 @@ def test_constraints_are_kept_near_the_best() -> None:
     assert state.loss[met].min() == pytest.approx(2 * math.sqrt(1 / 8), abs=0.01)
 
 
-def test_a_constraint_that_nothing_meets_is_sought_first() -> None:
+def test_a_region_keeps_to_its_constraint() -> None:
+    def outcome(x):
+        constraint = 1 / 8 - x[:, :1] * x[:, 1:]
+        return Outcome(x.sum(axis=1, keepdims=True), constraint=constraint)
+
+    state = searched(TrustRegion(), SQUARE, 60, outcome)
+    met = state.constraint[:, 0] <= 0
+    assert state.loss[met].min() == pytest.approx(2 * math.sqrt(1 / 8), abs=0.01)
+
+
+def test_a_region_goes_where_less_is_violated() -> None:
+    space = Space({f"x{i}": Float(0, 1) for i in range(6)})
+
+    def outcome(x):
+        return Outcome(x[:, :1], constraint=np.linalg.norm(x - 0.77, axis=1, keepdims=True) - 0.2)
+
+    state = searched(TrustRegion(), space, 30, outcome)
+    assert (state.constraint <= 0).any()
+    assert not (state.constraint[:15] <= 0).any()
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+def test_a_constraint_of_which_nothing_is_known_is_borne(strategy) -> None:
+    searched(
+        strategy, SQUARE, 8, lambda x: Outcome(x[:, :1], constraint=np.full((len(x), 1), np.nan))
+    )
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+def test_a_constraint_that_nothing_meets_is_sought_first(strategy) -> None:
     def outcome(x):
         return Outcome(x[:, :1], constraint=np.linalg.norm(x - 0.77, axis=1, keepdims=True) - 0.02)
 
-    state = searched(GaussianProcess(), SQUARE, 30, outcome)
+    state = searched(strategy, SQUARE, 30, outcome)
     assert (state.constraint <= 0).any()
 
 
@@ -87,6 +117,47 @@ def test_a_batch_is_spread(strategy) -> None:
     _, batch = strategy.ask(state, 12)
     apart = np.abs(batch.x[:, None] - batch.x).max(axis=2) + np.eye(12)
     assert apart.min() > 1e-7
+
+
+@pytest.mark.parametrize("strategy", OTHERS, ids=lambda s: s.acquisition)
+def test_other_acquisitions_find_the_least_loss(strategy) -> None:
+    assert searched(strategy, SQUARE, 30, distance).loss.min() < 1e-3
+
+
+@pytest.mark.parametrize("strategy", OTHERS, ids=lambda s: s.acquisition)
+def test_other_acquisitions_keep_the_contract(strategy) -> None:
+    state = searched(strategy, SQUARE, 10, distance)
+    state, some = strategy.ask(state, 2)
+    state, more = strategy.ask(state, 2)
+    _, once = strategy.ask(searched(strategy, SQUARE, 10, distance), 4)
+    np.testing.assert_array_equal(np.concatenate([some.x, more.x]), once.x)
+
+
+def test_confidence_bounds_take_one_objective() -> None:
+    assert OTHERS[0].takes(1)
+    assert not OTHERS[0].takes(2)
+    assert OTHERS[1].takes(2)
+
+
+def wells(x):
+    """Two equal minima, the right one of which costs a hundred times as much."""
+    loss = np.minimum(np.abs(x[:, :1] - 0.2), np.abs(x[:, :1] - 0.8)) + (x[:, 1:] - 0.4) ** 2
+    return Outcome(loss, cost=np.where(x[:, 0] < 0.5, 1.0, 100.0))
+
+
+@pytest.mark.parametrize("acquisition", ["ei", "ucb"])
+def test_cheap_points_are_preferred(acquisition) -> None:
+    strategy = GaussianProcess(cost="gb", acquisition=acquisition)
+    x = searched(strategy, SQUARE, 30, wells).x[8:, 0]
+    assert np.mean(x < 0.5) > 0.8
+
+
+def test_costs_that_are_unknown_do_not_matter() -> None:
+    def unknown(x):
+        return replace(distance(x), cost=np.full(len(x), np.nan))
+
+    with_cost = searched(GaussianProcess(cost="gb"), SQUARE, 12, unknown)
+    np.testing.assert_array_equal(with_cost.x, searched(GaussianProcess(), SQUARE, 12, distance).x)
 
 
 def test_pending_points_drive_others_away() -> None:
@@ -181,6 +252,24 @@ def test_regions_shrink_and_begin_anew() -> None:
     state = searched(strategy, SQUARE, 20, lambda x: Outcome(np.ones((len(x), 1))))
     assert state.since[0] > 0
     assert (state.home == -1).any()
+
+
+@pytest.mark.parametrize(
+    ("found", "best", "success"),
+    [
+        ((0.0, 5.0), (1.0, 0.0), True),
+        ((0.5, 5.0), (1.0, 0.0), True),
+        ((0.9999, 0.0), (1.0, 0.0), False),
+        ((0.5, math.nan), (1.0, 0.0), False),
+        ((0.5, 9.0), (math.inf, math.inf), True),
+        ((0.0, 1.0), (0.0, 2.0), True),
+        ((0.0, 1.9999), (0.0, 2.0), False),
+        ((0.0, math.nan), (0.0, 2.0), False),
+        ((0.1, 0.0), (0.0, 2.0), False),
+    ],
+)
+def test_success_is_less_violation_then_less_loss(found, best, success) -> None:
+    assert _succeeds(found, best) == success
 
 
 def test_regions_grow_with_success() -> None:

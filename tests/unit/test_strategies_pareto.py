@@ -14,8 +14,8 @@ from raysearch import AskTell
 from raysearch.errors import UsageError
 from raysearch.rng import generator
 from raysearch.space import Choice, Float, Int, Space
-from raysearch.strategies.nsga2 import NSGA2, Members, selected, violations
-from raysearch.strategies.pareto import crowding, fronts, hypervolume, nondominated
+from raysearch.strategies.nsga2 import NSGA2, Members, selected
+from raysearch.strategies.pareto import crowding, fronts, hypervolume, nondominated, violations
 from raysearch.testing import conformance
 from raysearch.trial import FOREIGN, Batch, Outcome
 

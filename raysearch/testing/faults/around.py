@@ -76,6 +76,9 @@ class Guard:
     def slots(self) -> int:
         return self._executor.slots()
 
+    def want(self, tasks: int) -> None:
+        self._executor.want(tasks)
+
     def submit(self, task: Task) -> None:
         self._hazards.step()
         self._executor.submit(task)

@@ -1,0 +1,315 @@
+"""Addresses, tokens, versions and tunnels: what is wrong is said at once, with what to change."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import platform
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import pytest
+
+from raysearch.cluster import tunnel as tunnels
+from raysearch.cluster.door import knock, travels_in_clear
+from raysearch.cluster.given import check_versions, lacking, place_of, variables_of
+from raysearch.errors import ClusterError, UsageError
+
+RAY = json.dumps({"ray_version": "2.60.0"}).encode()
+
+
+@contextmanager
+def serving(reply):
+    """A web server here; `reply` gives status, content and headers for a token shown."""
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.headers.get("Authorization"))
+            status, content, headers = reply(seen[-1])
+            self.send_response(status)
+            for item in headers.items():
+                self.send_header(*item)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+
+
+def locked(token):
+    def reply(shown):
+        if shown is None:
+            return 401, b"Unauthorized", {}
+        return (200, RAY, {}) if shown == f"Bearer {token}" else (403, b"Forbidden", {})
+
+    return reply
+
+
+@pytest.fixture(autouse=True)
+def nobody(monkeypatch, tmp_path):
+    """A user without a token."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAYSEARCH_INSECURE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_right_token_opens_and_is_shown_only_once_asked_for(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+    with serving(locked("right")) as (address, seen):
+        knock(address)
+    assert seen == [None, "Bearer right"]
+
+
+def test_the_token_of_a_file_is_used(monkeypatch, tmp_path):
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray/auth_token").write_text("right\n")
+    with serving(locked("right")) as (address, _):
+        knock(address)
+    (tmp_path / "another").write_text("wrong")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "another"))
+    with (
+        serving(locked("right")) as (address, _),
+        pytest.raises(ClusterError, match="RAY_AUTH_TOKEN_PATH: it is not that of this cluster"),
+    ):
+        knock(address)
+
+
+def test_a_missing_token_is_named():
+    with (
+        serving(locked("right")) as (address, _),
+        pytest.raises(ClusterError, match=r"there is none here: .*~/.ray/auth_token"),
+    ):
+        knock(address)
+
+
+def test_a_head_that_lets_anybody_in_is_refused_unless_told_otherwise(monkeypatch):
+    with serving(lambda _: (200, RAY, {})) as (address, _):
+        with pytest.raises(ClusterError, match=r"lets anybody in.*RAYSEARCH_INSECURE=1"):
+            knock(address)
+        monkeypatch.setenv("RAYSEARCH_INSECURE", "1")
+        knock(address)
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b'{"version": 4}'])
+def test_another_web_server_is_no_cluster(content):
+    with (
+        serving(lambda _: (200, content, {})) as (address, _),
+        pytest.raises(ClusterError, match="no job server of Ray"),
+    ):
+        knock(address)
+
+
+def test_a_redirection_is_not_followed_with_the_token(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+    with serving(lambda _: (200, RAY, {})) as (elsewhere, seen):
+        to = {"Location": f"{elsewhere}/api/version"}
+        with (
+            serving(lambda token: (302, b"", to) if token else (401, b"", {})) as (address, _),
+            pytest.raises(ClusterError, match="no job server of Ray"),
+        ):
+            knock(address)
+    assert seen == []
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_an_address_where_nothing_answers_is_named():
+    port = free_port()
+    with pytest.raises(ClusterError, match=f"no job server answers at http://127.0.0.1:{port}"):
+        knock(f"http://127.0.0.1:{port}")
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch):
+    monkeypatch.setattr("raysearch.cluster.door.PROBE_SECONDS", 0.2)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        pytest.raises(ClusterError, match=r"no job server answers.*timed out"),
+    ):
+        knock(f"http://127.0.0.1:{mute.getsockname()[1]}")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "head:8265",
+        "http://head",
+        "ray://head:10001",
+        "http://head:port",
+        "http://a:b@head:8265",
+        "",
+    ],
+)
+def test_addresses_of_another_form_are_refused(address):
+    with pytest.raises(ClusterError, match='as in "http://host:8265"'):
+        knock(address)
+
+
+def test_who_could_read_the_token():
+    assert travels_in_clear("http://head:8265")
+    assert not any(map(travels_in_clear, ["https://head:8265", "http://127.0.0.1:8265"]))
+
+
+# --- what a job is given ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["/shared/runs/a", "s3://bucket/a", "file:///shared/a"])
+def test_places_that_all_nodes_reach(place):
+    assert place_of(place) == place
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (None, "all nodes reach"),
+        ("runs/a", "lost with the job"),
+        ("~/runs", "lost with the job"),
+        ("ftp://host/a", "one of .*'ftp'"),
+        ("s3://key:hunter2@bucket/a", "without user and password.*s3://bucket/a"),
+        ("s3://bucket/a?secret_key=hunter2", "without user and password.*s3://bucket/a"),
+    ],
+)
+def test_places_that_are_not_reached_or_hold_a_password_are_refused(place, message):
+    with pytest.raises(UsageError, match=message) as error:
+        place_of(place)
+    assert "hunter2" not in str(error.value)
+
+
+def test_variables(monkeypatch):
+    monkeypatch.setenv("REGION", "here")
+    assert variables_of(["REGION", "A=b=c"]) == {"REGION": "here", "A": "b=c"}
+    for wrong in ("UNSET_ONE", "HF_TOKEN=hunter2", "AWS_SECRET_ACCESS_KEY"):
+        with pytest.raises(UsageError, match="--env: ") as error:
+            variables_of([wrong])
+        assert "hunter2" not in str(error.value)
+    monkeypatch.setenv("RAYSEARCH_INSECURE", "1")
+    assert variables_of([]) == {"RAYSEARCH_INSECURE": "1"}
+
+
+HERE = {name: version(name) for name in ("ray", "raysearch")}
+
+
+def test_versions_of_one_series_go_together():
+    check_versions(platform.python_version(), {**HERE, "ray": HERE["ray"] + ".post1"})
+
+
+@pytest.mark.parametrize(
+    ("python", "packages", "named"),
+    [
+        ("3.9.1", HERE, rf"Python +here {platform.python_version()}, on the cluster 3.9.1"),
+        (platform.python_version(), {**HERE, "ray": "2.1.0"}, "ray +here.*on the cluster 2.1.0"),
+        (platform.python_version(), {"ray": HERE["ray"]}, "raysearch +here.*cluster missing"),
+    ],
+)
+def test_versions_that_differ_are_named_side_by_side(python, packages, named):
+    with pytest.raises(ClusterError, match=f"versions differ(?s:.)*{named}"):
+        check_versions(python, packages)
+
+
+LOCKED = """\
+# made by pip-compile
+aaa==1.0 \\
+    --hash=sha256:00 \\
+    --hash=sha256:01
+    # via bbb
+b_b.b[extra]==2.0 --hash=sha256:02  # via -r x
+"""
+
+
+def test_only_what_the_cluster_lacks_is_installed(tmp_path):
+    file = tmp_path / "locked.txt"
+    file.write_text(LOCKED)
+    assert lacking({"AAA": "1.0", "b-b-b": "2.0"}, file) == []
+    assert lacking({"aaa": "1.1", "b-b-b": "2.0"}, file) == [
+        "aaa==1.0 --hash=sha256:00 --hash=sha256:01"
+    ]
+    assert lacking({"aaa": "1.0"}, file) == ["b_b.b[extra]==2.0 --hash=sha256:02"]
+
+
+@pytest.mark.parametrize("line", ["aaa", "aaa==1.0", "aaa>=1 --hash=sha256:00", "-r other.txt"])
+def test_requirements_that_are_not_locked_are_refused(tmp_path, line):
+    (tmp_path / "r.txt").write_text(line)
+    with pytest.raises(UsageError, match="pinned with hashes"):
+        lacking({}, tmp_path / "r.txt")
+
+
+def test_requirements_txt_is_taken_if_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lacking({}, None) == []
+    (tmp_path / "requirements.txt").write_text(LOCKED)
+    assert len(lacking({}, None)) == 2
+    with pytest.raises(UsageError, match="no file"):
+        lacking({}, tmp_path / "other.txt")
+
+
+# --- the tunnel, and the leash ------------------------------------------------------------------
+
+STUB = """
+import socket, sys, time
+command, file, _, port, _, remote = sys.argv[1:]
+assert (command, remote) == ("dashboard", "8265")
+if "down" in open(file).read():
+    sys.exit("ssh: connect to host head port 22: Connection refused")
+with socket.create_server(("127.0.0.1", int(port))) as server:
+    while True:
+        server.accept()[0].close()
+"""
+
+
+@pytest.fixture
+def ray_stub(monkeypatch, tmp_path):
+    (tmp_path / "stub.py").write_text(STUB)
+    monkeypatch.setattr(tunnels, "RAY", (sys.executable, str(tmp_path / "stub.py")))
+    return tmp_path / "cluster.yaml"
+
+
+def test_a_tunnel_is_there_for_as_long_as_it_is_needed(ray_stub):
+    ray_stub.write_text("up")
+    with tunnels.tunnel(ray_stub) as address:
+        port = int(address.removeprefix("http://127.0.0.1:"))
+        socket.create_connection(("127.0.0.1", port)).close()
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_what_ssh_said_is_told(ray_stub):
+    ray_stub.write_text("down")
+    with (
+        pytest.raises(ClusterError, match=r"ray up .*cluster.yaml(?s:.)*Connection refused"),
+        tunnels.tunnel(ray_stub),
+    ):
+        pass
+    with (
+        pytest.raises(UsageError, match="no file"),
+        tunnels.tunnel(ray_stub.with_name("other.yaml")),
+    ):
+        pass
+
+
+def test_a_program_ends_in_order_with_the_one_that_holds_its_leash(tmp_path):
+    (tmp_path / "dog.py").write_text(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "print(sys.argv[1:], flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    leash = [sys.executable, "-m", "raysearch.cluster.leash", "dog", "a", "b"]
+    with subprocess.Popen(
+        leash, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as dog:
+        assert dog.stdout.readline() == "['a', 'b']\n"
+        dog.stdin.close()
+        assert dog.wait(30) == 7
