@@ -59,6 +59,14 @@ class Layout:
         return np.array([i for i in range(len(self.unordered)) if i not in self.cells], dtype=int)
 
     @cached_property
+    def width(self) -> Floats:
+        """(d,) mean width of the cells of ordered parameters; 0 for others."""
+        width = np.zeros(len(self.unordered))
+        for i, edges in self.cells.items():
+            width[i] = 0.0 if self.unordered[i] else 1 / (len(edges) - 1)
+        return width
+
+    @cached_property
     def mixed(self) -> bool:
         """Whether some parameter is unordered."""
         return bool(self.unordered.any())

@@ -6,7 +6,8 @@ all parameters jointly, a point is proposed that among c draws from l maximises
     log l(x) - log g(x)
 
 which orders points as their expected improvement on the split does. Good are the best
-ceil(0.15 n) of n trials, at most 25. Both densities hold one kernel of the prior, too.
+ceil(0.15 n) of n trials, at most 25; of m good ones the j-th weighs as 2 (m + 1 - j) / (m + 1),
+a bad one as 1. Both densities hold one kernel of the prior, too, which weighs 1.
 
 Bergstra, Bardenet, Bengio & Kegl (2011), "Algorithms for hyper-parameter optimization";
 Watanabe (2023), "Tree-structured Parzen estimator: understanding its algorithm components and
@@ -14,7 +15,8 @@ their roles for better empirical performance".
 
 bandwidth    of continuous and ordered parameters i, from the n centres of a density: Scott's
              rule, narrowed, s_i = 0.7 std_i n^(-1/(d + 4)), where std_i counts the whole range
-             as one more centre; at least 1 / min(100, n + 1) of half the range
+             as one more centre; at least 1 / min(100, n + 1) of half the range, and half
+             the width of an ordered value's cell, so that its neighbours stay likely
 constraints  trials that meet them come first, then by how far they are from meeting them
 objectives   trials are ordered by non-dominated rank, then by crowding distance
 pending      points count as bad, until they are told
@@ -222,7 +224,8 @@ def _fit(state: TPEState, lay: Layout, liars: Floats, prior: tuple[Floats, Float
         flat = np.where(lay.unordered, 1.0, FLAT)
         spread[1:] = np.where(active, spread[1:], flat)
     weight = np.zeros((len(centre), 2))
-    weight[0], weight[1 : 1 + good, 0], weight[1 + good :, 1] = 1.0, 1.0, 1.0
+    weight[0], weight[1 + good :, 1] = 1.0, 1.0
+    weight[1 : 1 + good, 0] = 2 * np.arange(good, 0, -1) / (good + 1)
     return Parzen(lay, centre, spread, weight / weight.sum(axis=0))
 
 
@@ -238,7 +241,7 @@ def _bandwidth(lay: Layout, x: Floats) -> Floats:
     n, d = x.shape
     if not n:
         return np.empty((0, d))
-    least = 0.5 / min(100, n + 1)
+    least = np.maximum(1 / min(100, n + 1), lay.width) / 2
     deviation = np.sqrt((n * x.var(axis=0) + 1 / 12) / (n + 1))  # 1/12: of the whole edge
     scott = _NARROW * deviation * n ** (-1 / (d + 4))
     blur = 1 / (1 + math.sqrt(n))

@@ -1,12 +1,19 @@
-"""Competitors of quality.py: how each one asks and tells. To add one: its entry in COMPETITORS."""
+"""Competitors of quality.py: how each one asks and tells. To add one: its entry in COMPETITORS.
+
+A competitor is made of (space, seed, constrained, pending, trials). ask() returns a token and a
+configuration; tell(token, loss, broken) takes what became of it, broken > 0 being by how much
+the constraint was broken.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
+from quality_peers import PEERS
 
 import raysearch as rs
 from raysearch.strategies import STRATEGIES, get
@@ -16,9 +23,11 @@ from raysearch.trial import Batch, Outcome
 class Ours:
     """A strategy of raysearch, asked for one point at a time."""
 
-    def __init__(self, strategy: Any, space: rs.Space, seed: int, constrained: bool) -> None:
-        self.strategy, self.space, self.constrained = strategy, space, constrained
-        self.state = strategy.init(space, seed)
+    def __init__(
+        self, name: str, space: rs.Space, seed: int, constrained: bool, pending: int, trials: int
+    ) -> None:
+        self.strategy, self.space, self.constrained = get(name)(), space, constrained
+        self.state = self.strategy.init(space, seed)
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         self.state, batch = self.strategy.ask(self.state, 1)
@@ -32,20 +41,28 @@ class Ours:
 
 
 class Optuna:
-    """A sampler of Optuna; `make` gives it, from the seed and a function of constraints."""
+    """A sampler of Optuna, by its name and options."""
 
-    def __init__(self, make: Any, space: rs.Space, seed: int, constrained: bool) -> None:
+    def __init__(
+        self,
+        sampler: str,
+        options: dict[str, Any],
+        space: rs.Space,
+        seed: int,
+        constrained: bool,
+        pending: int,
+        trials: int,
+    ) -> None:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        self.space, self.optuna = space, optuna
-
-        def constraints(trial: Any) -> list[float]:
-            return list(trial.user_attrs["broken"])
-
-        sampler = make(seed, constraints if constrained else None)
-        self.study = optuna.create_study(sampler=sampler)
+        self.space = space
+        broken = (lambda trial: list(trial.user_attrs["broken"])) if constrained else None
+        make = getattr(optuna.samplers, sampler)
+        self.study = optuna.create_study(
+            sampler=make(seed=seed, constraints_func=broken, **options)
+        )
 
     def ask(self) -> tuple[Any, dict[str, Any]]:
         trial = self.study.ask()
@@ -68,31 +85,11 @@ class Optuna:
         self.study.tell(token, loss)
 
 
-Maker = Callable[[rs.Space, int, bool], Any]
-
-
-def _ours(name: str) -> Callable[[], Maker]:
-    return lambda: lambda space, seed, constrained: Ours(get(name)(), space, seed, constrained)
-
-
-def _optuna(**options: Any) -> Callable[[], Maker | None]:
-    def load() -> Maker | None:
-        try:
-            import optuna
-        except ImportError:
-            return None
-
-        def sampler(seed: int, constraints: Any) -> Any:
-            return optuna.samplers.TPESampler(seed=seed, constraints_func=constraints, **options)
-
-        return lambda space, seed, constrained: Optuna(sampler, space, seed, constrained)
-
-    return load
-
-
-#: name -> function that loads it: (space, seed, constrained) -> competitor, or None: not installed
-COMPETITORS: dict[str, Callable[[], Maker | None]] = {
-    **{name: _ours(name) for name in STRATEGIES if name != "grid"},
-    "optuna-tpe": _optuna(),
-    "optuna-tpe-joint": _optuna(multivariate=True, group=True, constant_liar=True),
+#: name -> the module that must be there, and what makes the competitor
+COMPETITORS: dict[str, tuple[str, Callable[..., Any]]] = {
+    **{name: ("raysearch", partial(Ours, name)) for name in STRATEGIES if name != "grid"},
+    "optuna-tpe": ("optuna", partial(Optuna, "TPESampler", {})),
+    "optuna-tpe-grouped": ("optuna", partial(Optuna, "TPESampler", {"group": True})),
+    "optuna-gp": ("optuna", partial(Optuna, "GPSampler", {})),
+    **PEERS,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from quality_tables import Table
 
 import raysearch as rs
 
@@ -50,6 +51,28 @@ def rough(z: Floats) -> float:
 
 def rotated(z: Floats) -> float:
     return float(((np.cumsum(z)) ** 2).sum())
+
+
+def zakharov(z: Floats) -> float:
+    along = float((0.5 * np.arange(1, len(z) + 1) * z).sum())
+    return float((z**2).sum()) + along**2 + along**4
+
+
+def levy(z: Floats) -> float:
+    w = 1 + 2.5 * z
+    waves = (w[:-1] - 1) ** 2 * (1 + 10 * np.sin(np.pi * w[:-1] + 1) ** 2)
+    end = (w[-1] - 1) ** 2 * (1 + np.sin(2 * np.pi * w[-1]) ** 2)
+    return float(np.sin(np.pi * w[0]) ** 2 + waves.sum() + end)
+
+
+def alpine(z: Floats) -> float:
+    y = 10 * z
+    return float(np.abs(y * np.sin(y) + 0.1 * y).sum())
+
+
+def funnel(z: Floats) -> float:
+    ripples = (1 - np.cos(6 * np.pi * z)).mean()
+    return float(1 - np.exp(-4 * np.sqrt((z**2).mean())) + 0.1 * ripples)
 
 
 def cube(d: int) -> rs.Space:
@@ -135,17 +158,30 @@ class Task:
         return Problem(self.space, self.function, optimum, order, self.constrained, scale)
 
 
-TASKS: dict[str, tuple[Task, ...]] = {
+#: The defaults of strategies are chosen on "tuning" alone; "report" has other functions (or, of
+#: the tables, other data), and quality.py gives it other seeds.
+TASKS: dict[str, tuple[Task | Table, ...]] = {
     "tuning": (
         Task("sphere 4", "smooth", cube(4), sphere),
         Task("rosenbrock 6", "smooth", cube(6), rosenbrock),
-        Task("ellipsoid 15", "smooth", cube(15), ellipsoid),
+        Task("zakharov 15", "smooth", cube(15), zakharov),
         Task("rastrigin 3", "multimodal", cube(3), rastrigin),
+        Task("levy 8", "multimodal", cube(8), levy),
+        Task("funnel 5", "multimodal", cube(5), funnel),
         Task("sphere 5 noisy", "noisy", cube(5), sphere, noise=0.1),
+        Task("zakharov 6 noisy", "noisy", cube(6), zakharov, noise=0.1),
         Task("mixed sphere 8", "mixed", mixed(8), sphere),
         Task("mixed rastrigin 4", "mixed", mixed(4), rastrigin),
+        Task("mixed funnel 6", "mixed", mixed(6), funnel),
+        Task("mixed alpine 8", "mixed", mixed(8), alpine),
+        Task("mixed zakharov 12", "mixed", mixed(12), zakharov),
         Task("tree sphere 8", "conditional", conditional(8), sphere),
+        Task("tree funnel 10", "conditional", conditional(10), funnel),
         Task("sphere 4 bounded", "constrained", cube(4), sphere, constrained=True),
+        Task("zakharov 6 bounded", "constrained", cube(6), zakharov, constrained=True),
+        Table("svm wine"),
+        Table("neighbours wine"),
+        Table("forest wine"),
     ),
     "report": (
         Task("ellipsoid 5", "smooth", cube(5), ellipsoid),
@@ -160,5 +196,10 @@ TASKS: dict[str, tuple[Task, ...]] = {
         Task("tree ellipsoid 6", "conditional", conditional(6), ellipsoid),
         Task("tree ackley 12", "conditional", conditional(12), ackley),
         Task("rotated 5 bounded", "constrained", cube(5), rotated, constrained=True),
+        Table("svm cancer"),
+        Table("neighbours cancer"),
+        Table("perceptron cancer"),
+        Table("boosting cancer"),
+        Table("boosting diabetes"),
     ),
 }
