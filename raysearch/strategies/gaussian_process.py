@@ -41,6 +41,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..errors import UsageError
+from ..models.threads import one_thread
 from ..rng import generator
 from ..space import Space
 from ..trial import Batch, Floats, Ints, Outcome
@@ -140,6 +141,7 @@ class GaussianProcess(Strategy[GaussianState]):
             numbers=np.empty(0, np.int64),
         )
 
+    @one_thread()
     def ask(self, state: GaussianState, n: int) -> tuple[GaussianState, Batch]:
         """The first points quasi-random, then each where the models promise most."""
         space, first = state.space, state.asked

@@ -35,6 +35,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..models.paths import path
+from ..models.threads import one_thread
 from ..rng import generator
 from ..space import Choice, Space
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
@@ -136,6 +137,7 @@ class TrustRegion(Strategy[TrustState]):
             surrogates=(Surrogate(),) * r,
         )
 
+    @one_thread()
     def ask(self, state: TrustState, n: int) -> tuple[TrustState, Batch]:
         """Points of the regions in turn: at first quasi-random, then by Thompson sampling."""
         space, first = state.space, state.asked

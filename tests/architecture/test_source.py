@@ -54,6 +54,7 @@ THIRD_PARTY = {
     "hypothesis": ("testing/",),
     "pytest": ("testing/",),
     "llvmlite": ("optim/",),
+    "threadpoolctl": ("models/threads.py",),
     "torch": ("optim/", "hypergrad/"),
     "jax": ("hypergrad/",),
     "autograd": ("hypergrad/",),
