@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .search import confirm as confirm
     from .search import retry as retry
     from .search import search as search
+    from .space import Array as Array
     from .space import Choice as Choice
     from .space import Float as Float
     from .space import Int as Int
@@ -66,7 +67,7 @@ _MODULES = {
     "StudyError UsageError",
     "repeats": "repeated",
     "search": "confirm retry search",
-    "space": "Choice Float Int Space",
+    "space": "Array Choice Float Int Space",
     "stopping": "NoImprovement RegretBelow Target",
     "study": "Study",
     "trial": "Trial",

@@ -55,7 +55,7 @@ def repeated(
     if aggregate not in _AGGREGATES:
         raise UsageError(f"aggregate: expected one of {list(_AGGREGATES)}, found {aggregate!r}")
     signature = examine(objective)
-    if signature.vectorized or not signature.takes_trial:
+    if signature.is_class or signature.vectorized or not signature.takes_trial:
         raise ObjectiveError(
             "objective: expected a function of (config, trial), as only the trial's seed makes "
             "one run differ from another; take it as second argument"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 from zlib import crc32
 
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import stdtrit
 
-from .engine.objective import examine
+from .engine.objective import examine, ready, together
 from .finished import FinishedTrial
 from .log import MemoryLog
 from .rng import derived
@@ -67,16 +68,26 @@ def _wrap(
     """The objective of the space of reruns."""
     signature = examine(objective)
     configs = {str(trial.number): dict(trial.config) for trial in candidates}
+    kind: Callable[..., Callable[..., Any]] = _Generator if signature.reports else _Function
+    more: Any = signature.takes_trial
     if signature.vectorized:
-        return _Vectorized(objective, configs, space)
-    kind = _Generator if signature.reports else _Function
-    return kind(objective, configs, signature.takes_trial)
+        kind, more = _Vectorized, space
+    arguments = objective, configs, more
+    return partial(kind, *arguments) if signature.is_class else kind(*arguments)
 
 
 @dataclass(frozen=True)
-class _Rerun:
+class _Own:
     objective: Callable[..., Any]
     configs: Mapping[str, dict[str, Any]]
+    data: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "objective", ready(self.objective, self.data))
+
+
+@dataclass(frozen=True)
+class _Rerun(_Own):
     takes_trial: bool
 
     def arguments(self, config: Mapping[str, Any], trial: Trial) -> tuple[Any, ...]:
@@ -95,13 +106,11 @@ class _Generator(_Rerun):
 
 
 @dataclass(frozen=True)
-class _Vectorized:
-    objective: Callable[..., Any]
-    configs: Mapping[str, dict[str, Any]]
+class _Vectorized(_Own):
     space: Space
 
     def __call__(self, config: Mapping[str, Any], trial: Trial) -> Any:
-        found = self.objective(self.space.columns([self.configs[config["candidate"]]]))
+        found = self.objective(together(self.space.columns([self.configs[config["candidate"]]])))
         if not isinstance(found, Mapping):
             return np.asarray(found).item()
         return {name: np.asarray(values).item() for name, values in found.items()}

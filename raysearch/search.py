@@ -91,7 +91,8 @@ def search(
 
     objective     function of (config) or (config, trial) that returns a number or a
                   mapping of metrics; or, marked ``@vectorized``, of columns; or a generator
-                  that yields metrics as it trains, or pairs of metrics and a state
+                  that yields metrics as it trains, or pairs of metrics and a state; or a
+                  class of such: each worker makes an instance, which lives with the search
     space         what is searched
     strategy      how; QuasiRandom() if left out
     trials        finished trials in the study, failed ones included; None: no limit
@@ -196,6 +197,7 @@ def search(
             in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
             window=concurrency if reproducible else None,
             judged=bool(proposer.rungs),
+            width=space.dim,
         )
         job = Job(
             objective,
@@ -324,6 +326,7 @@ def retry(
             finished=len(stored) - again,
             completed=stored.counts.get("complete", 0),
             backlog=backlog,
+            width=space.dim,
         )
         job = Job(objective, space, objectives, spec["seed"], limits.timeout, data or {})
         where = Where(address, ray_options, concurrency)

@@ -31,7 +31,6 @@ def unit_gradient(
     array([[6.]])
     """
     found = np.full((columns.k, space.dim), np.nan)
-    places = {name: j for j, name in enumerate(space.parameters)}
     for i, gradient in enumerate(gradients):
         for name, slope in (gradient or {}).items():
             parameter = space.parameters.get(name)
@@ -42,7 +41,8 @@ def unit_gradient(
                 )
             if not isinstance(parameter, Float) or not math.isinf(parameter.size):
                 raise UsageError(
-                    f"gradient[{name!r}]: expected a continuous parameter, found {parameter!r}"
+                    f"gradient[{name!r}]: expected a continuous parameter, a Float, found "
+                    f"{parameter!r}"
                 )
             if name in columns.active and not columns.active[name][i]:
                 raise UsageError(f"gradient[{name!r}]: the parameter is not active here")
@@ -52,5 +52,5 @@ def unit_gradient(
             value = float(columns.numbers[name][i])
             span = parameter.high - parameter.low
             scale = value * math.log(parameter.high / parameter.low) if parameter.log else span
-            found[i, places[name]] = number * scale
+            found[i, space.places[name].start] = number * scale
     return found

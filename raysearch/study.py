@@ -25,7 +25,7 @@ from .log import Reader
 from .log.metrics import metrics_of
 from .log.reports import valid
 from .log.schema import CONFIG, METRICS, REPORTS, TIME, TRIALS, Table, make_schema
-from .space import Choice, Space
+from .space import Array, Choice, Space
 from .space.names import nearest
 from .trial import COMPLETE, STATES, Floats, Ints
 
@@ -348,6 +348,8 @@ class Study:
     def _value(self, name: str, stored: Any) -> Any:
         """The value that the objective saw, for one in the table."""
         parameter = self.space.parameters.get(name)
+        if isinstance(parameter, Array) and isinstance(stored, list):
+            return np.array(stored).reshape(parameter.shape)
         if not isinstance(parameter, Choice):
             return stored
         if isinstance(stored, str) and not all(isinstance(n, str) for n in parameter.names):

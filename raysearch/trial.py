@@ -86,6 +86,8 @@ class Trial:
     parent  number of the trial that it goes on from, of the same configuration with a lower
             budget; None: it begins from its beginning
     checkpoint  what the parent, or an earlier attempt, has saved last; None: nothing
+    device  "cuda:0" if there is a GPU for it, its only visible one or the first of several;
+            else "cpu"
     """
 
     number: int
@@ -95,6 +97,7 @@ class Trial:
     budget: float | None = None
     parent: int | None = None
     checkpoint: Mapping[str, Any] | None = None
+    device: str = "cpu"
 
     @cached_property
     def rng(self) -> np.random.Generator:

@@ -60,7 +60,7 @@ def show_traceback(error: BaseException) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: times in ISO 8601, null for what is not finite."""
+    """The value as JSON has it: times in ISO 8601, null for what is not finite, arrays as lists."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -69,6 +69,8 @@ def _plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, datetime):
         return value.isoformat()
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
     return value if value is None or isinstance(value, (str, int)) else str(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -31,12 +32,14 @@ def _csv(table: pa.Table, sink: pa.NativeFile) -> None:
     import pyarrow.compute as pc
     from pyarrow import csv
 
-    columns = [
-        pc.replace_substring_regex(column, _FORMULA, _HARMLESS)
-        if pa.types.is_string(column.type)
-        else column
-        for column in table.columns
-    ]
+    columns = []
+    for column in table.columns:
+        if pa.types.is_list(column.type):  # as JSON, which begins with a bracket
+            texts = [None if row is None else json.dumps(row) for row in column.to_pylist()]
+            column = pa.chunked_array([pa.array(texts, pa.string())])
+        elif pa.types.is_string(column.type):
+            column = pc.replace_substring_regex(column, _FORMULA, _HARMLESS)
+        columns.append(column)
     names = [re.sub(_FORMULA, _HARMLESS, name) for name in table.column_names]
     csv.write_csv(pa.table(columns, names=names), sink)
 

@@ -22,7 +22,7 @@ from ..trial import COMPLETE, CRASHED, FAILED, INVALID, ROOT, TIMEOUT, Floats, T
 from .checkpoint import unpack
 from .gradients import flattened
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
-from .objective import Signature
+from .objective import Signature, together
 from .records import Checkpoint, Job, Metrics, Results, Trials
 from .surroundings import Surroundings
 from .watchdog import TimeUp, Watchdog
@@ -152,6 +152,7 @@ def arguments_of(
             budget,
             None if parent == ROOT else parent,
             unpack(start.data) if start else None,
+            job.device,
         )
         for i, (number, config, seed, budget, parent) in enumerate(
             zip(trials.number.tolist(), configs, seeds, budgets, parents, strict=True)
@@ -197,7 +198,7 @@ def _run_columns(
     try:
         if limit is not None:
             watchdog.begin(limit)
-        value = job.objective(trials.columns)
+        value = job.objective(together(trials.columns))
         watchdog.end()
         batch.metrics = clean_columns(flattened(value, job.space), job.objectives, k)
     except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from typing import Any
 
 from .executor import Executor
 from .inline import Inline
+from .objective import examine
 from .records import Job
 
 
@@ -37,11 +38,13 @@ def _inline(job: Job, where: Where, log: Path | None) -> Iterator[Executor]:
 
 @contextmanager
 def _ray(job: Job, where: Where, log: Path | None) -> Iterator[Executor]:
+    from .ray_actors import in_actors
     from .ray_session import connect
     from .ray_tasks import RayTasks
 
+    run = in_actors if examine(job.objective).is_class else RayTasks
     with connect(where.address, log):
-        executor = RayTasks(job, where.ray_options, where.concurrency)
+        executor = run(job, where.ray_options, where.concurrency)
         try:
             yield executor
         finally:

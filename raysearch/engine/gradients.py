@@ -37,7 +37,9 @@ def flattened(value: Any, space: Space) -> Any:
             known = nearest(str(name), list(space.parameters))
             raise Invalid(f"gradient: found the unknown parameter {name!r}; {known}")
         if not isinstance(parameter, Float) or not math.isinf(parameter.size):
-            raise Invalid(f"gradient[{name!r}]: expected a continuous parameter, found {parameter}")
+            raise Invalid(
+                f"gradient[{name!r}]: expected a continuous parameter, a Float, found {parameter}"
+            )
         flat[f"{GRADIENT}.{name}"] = slope
     return flat
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .evaluate import evaluate
-from .objective import examine
+from .objective import examine, ready
 from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task
 from .stream import stream
 
@@ -22,13 +23,17 @@ class Inline:
     A breakpoint in the objective works, and Ctrl-C gets through. What ends the process
     ends the search; a trial that hangs is interrupted at its timeout only if it runs
     Python code or waits, and only when the search runs in the main thread.
+
+    Raises ObjectiveError if the objective is a class that cannot be made an instance of.
     """
 
     interruptible = True
 
     def __init__(self, job: Job) -> None:
         self._signature = examine(job.objective)
-        self._job = replace(job, data={name: _frozen(v) for name, v in job.data.items()})
+        data = {name: _frozen(v) for name, v in job.data.items()}
+        objective = ready(job.objective, data, device := _device())
+        self._job = replace(job, objective=objective, data=data, device=device)
         self._tasks: deque[Task] = deque()
         self._cancelled: list[ExecutorEvent] = []
         self._stream: Iterator[Reports | Results] | None = None  # of the oldest task, begun
@@ -80,6 +85,12 @@ class Inline:
         running, self._stream = self._stream, None
         if isinstance(running, Generator):
             running.close()
+
+
+def _device() -> str:
+    """What torch and others would take by default."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "all") not in ("", "-1")
+    return "cuda:0" if visible and os.path.exists("/dev/nvidiactl") else "cpu"
 
 
 def _frozen(value: Any) -> Any:

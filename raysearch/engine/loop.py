@@ -70,6 +70,7 @@ class Limits:
 
 _TASK_SECONDS = 0.2  # what a batch should take: long against dispatch (2 to 5 ms), short for people
 _MAX_BATCH = 32_768
+_MAX_NUMBERS = 2**21  # in the configurations of a batch: 16 MB
 _GROWTH = 8  # at most, from one batch to the next
 _PREFETCH_SECONDS = 5.0  # shorter tasks are queued before their slot is free
 _NODE_LOSSES = 10  # more lost machines than this are put down to the trial itself
@@ -90,6 +91,7 @@ class Loop:
                  the search has a window
     window       points pending in a reproducible search; None: as the strategy can bear
     judged       whether the strategy judges trials that run, so that each has a task of its own
+    width        how many numbers a configuration has
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Loop:
         in_order: bool = False,
         window: int | None = None,
         judged: bool = False,
+        width: int = 1,
     ) -> None:
         self.limits = limits
         self.finished = finished
@@ -118,7 +121,7 @@ class Loop:
         self.trial_seconds = math.nan  # of one trial, with all that belongs to it
         self._max_pending = max_pending
         self._window = window
-        self._most = 1 if judged else _MAX_BATCH
+        self._most = 1 if judged else max(1, min(_MAX_BATCH, _MAX_NUMBERS // width))
         self._ready = Queue(backlog)
         self._order: InOrder | None = None
         if in_order:

@@ -1,17 +1,25 @@
-"""What a search may be given to run: functions of a configuration, checked beforehand."""
+"""What a search may be given to run: functions of a configuration, checked beforehand.
+
+Or a class whose instances are such functions: every worker makes one for itself, which lives as
+long as the search.
+"""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..errors import ObjectiveError
+from ..space import Array, Columns
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _EXPECTED = "expected a function of (config) or (config, trial)"
+_GIVEN = ("data", "device")  # what __init__ of a class may ask for
 
 
 @dataclass(frozen=True)
@@ -21,38 +29,110 @@ class Signature:
     vectorized   with columns of many configurations at once
     takes_trial  with the `Trial` as second argument
     reports      it is a generator: it yields metrics as it goes on
+    is_class     it is a class, to be made an instance of first: `ready`
     """
 
     vectorized: bool = False
     takes_trial: bool = False
     reports: bool = False
+    is_class: bool = False
 
 
 def vectorized(function: F) -> F:
     """Mark an objective or constraint that works on many configurations at once.
 
-    It gets columns (parameter name -> array of length k) and returns an array of length
-    k, or a mapping from metric names to such arrays.
+    It, or an instance of it if it is a class, gets columns (parameter name -> array of length
+    k) and returns an array of length k, or a mapping from metric names to such arrays. If
+    the space is a single `Array`, an objective gets no mapping, but that array (k, *shape).
 
     >>> @vectorized
     ... def sphere(columns):
     ...     return columns["x"] ** 2 + columns["y"] ** 2
     """
-    function.__dict__["__vectorized__"] = True
+    function.__vectorized__ = True  # type: ignore[attr-defined]
     return function
+
+
+def together(columns: Columns) -> Any:
+    """What a vectorized objective gets of these configurations."""
+    names = list(columns.parameters)
+    single = len(names) == 1 and isinstance(columns.parameters[names[0]], Array)
+    return columns[names[0]] if single else columns
 
 
 def examine(objective: Callable[..., Any]) -> Signature:
     """How to call the objective; ObjectiveError says why it cannot be called.
 
-    >>> examine(lambda config, trial: trial.rng.random())
-    Signature(vectorized=False, takes_trial=True, reports=False)
+    >>> examine(lambda config, trial: trial.rng.random()).takes_trial
+    True
     """
-    if inspect.isclass(objective):
+    if _class(objective) is None:
+        return _examine(objective)
+    return _examine_class(objective)
+
+
+def ready(
+    objective: Callable[..., Any], data: Mapping[str, Any], device: str = "cpu"
+) -> Callable[..., Any]:
+    """The function that trials call: the objective, or an instance if it is a class.
+
+    data    what was passed as ``search(data=...)``, for an ``__init__`` that takes it
+    device  as of `Trial`, the same
+
+    Raises ObjectiveError if ``__init__`` raises.
+    """
+    if (kind := _class(objective)) is None:
+        return objective
+    given = {"data": data, "device": device}
+    try:
+        made: Callable[..., Any] = objective(**{name: given[name] for name in _missing(objective)})
+    except Exception as error:
         raise ObjectiveError(
-            f"objective: {_EXPECTED}, found the class {objective.__name__}; "
-            "pass a function, or an instance that has __call__"
+            f"objective: {kind.__name__}.__init__ raised {type(error).__name__}: {error}\n"
+            + "".join(traceback.format_exception(error))
+        ) from error
+    return made
+
+
+def _class(objective: Any) -> type | None:
+    """The class that is to be made an instance of, if it is one, with arguments fixed or not."""
+    inner = objective.func if isinstance(objective, functools.partial) else objective
+    return inner if inspect.isclass(inner) else None
+
+
+def _examine_class(objective: Any) -> Signature:
+    kind: Any = _class(objective)
+    if not any("__call__" in vars(base) for base in kind.__mro__):
+        raise ObjectiveError(
+            f"objective: expected a class with __call__(config), found {kind.__name__}, which has "
+            "none"
         )
+    if not set(_missing(objective)) <= set(_GIVEN):
+        raise ObjectiveError(
+            f"objective: expected a class whose __init__ takes nothing, data or device, found "
+            f"{_describe(objective)}; fix the others with functools.partial"
+        )
+    call = functools.partial(kind.__call__, None)  # as an instance's: without self
+    many = bool(getattr(kind, "__vectorized__", False))
+    return replace(_examine(vectorized(call) if many else call), is_class=True)
+
+
+def _missing(objective: Any) -> list[str]:
+    """The arguments that a class is to be given: those without default, data and device."""
+    try:
+        parameters = list(inspect.signature(objective).parameters.values())
+    except ValueError:  # some builtins do not tell
+        return []
+    fixed = objective.keywords if isinstance(objective, functools.partial) else {}
+    return [
+        p.name
+        for p in parameters
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in fixed
+        if p.default is p.empty or p.name in _GIVEN
+    ]
+
+
+def _examine(objective: Callable[..., Any]) -> Signature:
     if not callable(objective):
         raise ObjectiveError(
             f"objective: {_EXPECTED}, found {type(objective).__name__} {objective!r:.80}"

@@ -11,73 +11,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 import ray
-from numpy.typing import NDArray
 from ray import exceptions as lost
 
 from ..errors import ClusterError, ObjectiveError, UsageError
-from ..space import Columns, Space
-from ..trial import Floats, Ints
-from .evaluate import evaluate
-from .objective import Signature, examine
+from ..space import Space
+from .objective import examine
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
-from .ray_wake import awake
-from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task, Trials
-from .stream import stream
+from .ray_workers import Picked, Workers, remote
+from .records import Done, ExecutorEvent, Job, Lost, Reported, Results, Task
 
-Arrays = Mapping[str, NDArray[Any]]
-
-_OURS = ("max_retries", "num_returns", "retry_exceptions")  # options that are not the user's
 _REFRESH_SECONDS = 1.0
 _GRACE = 0.5  # seconds that a task has to end once it is asked to, and then between two blows
 _CRASHED = (
     "its worker died: by a signal, a segmentation fault, os._exit, or because it hung beyond "
     "its timeout; what it wrote last is in the study's run.log"
 )
-
-
-# --- in the worker ----------------------------------------------------------------------------
-
-_opened: dict[str, tuple[Job, Signature]] = {}  # the last job of this process
-
-
-def _open(job: ray.ObjectRef[Any]) -> tuple[Job, Signature]:
-    key = job.hex()
-    if key not in _opened:
-        _opened.clear()
-        sent: Job = ray.get(job)
-        data = {name: ray.get(value) for name, value in sent.data.items()}
-        _opened[key] = replace(sent, data=MappingProxyType(data)), examine(sent.objective)
-    return _opened[key]
-
-
-def _run(
-    box: list[ray.ObjectRef[Any]],
-    numbers: Ints,
-    values: Arrays,
-    active: Arrays,
-    budget: Floats | None,
-) -> Results:
-    """The Ray task. The reference is boxed, so that Ray does not fetch the job each time."""
-    job, signature = _open(box[0])
-    columns = Columns(job.space.parameters, values, active, len(numbers))
-    return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
-
-
-def _stream(box: list[ray.ObjectRef[Any]], task: Task) -> Iterator[Reports | Results]:
-    """The Ray task of a generator: yields Reports, and at the end Results."""
-    job, signature = _open(box[0])
-    columns = replace(task.trials.columns, parameters=job.space.parameters)
-    trials = replace(task.trials, columns=columns)
-    with awake():
-        yield from stream(job, signature, replace(task, trials=trials), kill=True)
-
-
-# --- in the driver ----------------------------------------------------------------------------
 
 
 def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]) -> None:
@@ -87,7 +39,7 @@ def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]
     """
     examine(objective)
     check_serializable(objective)
-    _remote(ray_options)
+    remote(ray_options)
     _request(ray_options)
 
 
@@ -97,6 +49,7 @@ class RayTasks:
     job          what all trials share; refused here if it cannot be sent
     ray_options  for each task, as of ``ray.remote(...).options``; num_cpus=1 if left out
     concurrency  at most so many tasks at once
+    workers      who runs tasks, made of (ray_options, whether they are generators)
 
     Raises ObjectiveError, UsageError (an option that Ray does not know) or ClusterError (a
     request that no machine can meet).
@@ -109,12 +62,13 @@ class RayTasks:
         job: Job,
         ray_options: Mapping[str, Any] | None = None,
         concurrency: int | None = None,
+        workers: Callable[[Mapping[str, Any], bool], Workers] = Picked,
     ) -> None:
         check_sendable(job.objective, ray_options or {})
         warn_if_large(job.objective)
         self._concurrency = math.inf if concurrency is None else concurrency
         self._streams = examine(job.objective).reports
-        self._remote = _remote(ray_options or {}, self._streams)
+        self._workers = workers(ray_options or {}, self._streams)
         self._request = _request(ray_options or {})
         self._slots, self._counted = 0, -math.inf
         self._box = [_put(job)]
@@ -122,6 +76,7 @@ class RayTasks:
         self._over: dict[Any, Any] = {}  # the end of a task that was cancelled -> its stream
         self._waiting: deque[Task] = deque()  # Ray would run them beside the others
         self._cancelled: dict[int, float] = {}  # and when each is to be forced
+        self._proved = False  # whether any task has come back with something
         self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
         if not self.slots():
             raise ClusterError(_too_large(self._request))
@@ -141,6 +96,8 @@ class RayTasks:
 
     def _send(self) -> None:
         while self._waiting and len(self._tasks) < self._concurrency:
+            if not self._workers.room(self.slots()):
+                break
             task = self._waiting.popleft()
             trials, columns = task.trials, task.trials.columns
             if self._streams:
@@ -148,7 +105,7 @@ class RayTasks:
                 what: Any = [replace(task, trials=replace(trials, columns=bare))]
             else:
                 what = trials.number, columns.numbers, columns.active, trials.budget
-            self._tasks[self._remote.remote(self._box, *what)] = task.id
+            self._tasks[self._workers.begin(task.id, self._box, *what)] = task.id
 
     def cancel(self, task: int) -> None:
         """Raise KeyboardInterrupt in it; after a moment, end its worker."""
@@ -171,7 +128,7 @@ class RayTasks:
             if deadline <= now:
                 self._cancelled[task] = now + _GRACE  # Ray may miss it while it still asks
                 for ref in [ref for ref, number in self._tasks.items() if number == task]:
-                    ray.cancel(self._over.get(ref, ref), force=True)
+                    self._workers.force(task, self._over.get(ref, ref))
             left = min(left, self._cancelled[task] - now)
         return left
 
@@ -182,6 +139,7 @@ class RayTasks:
         if self._events:
             events, self._events = self._events, []
             return events
+        self._send()  # there may be machines again
         if not self._tasks:
             time.sleep(timeout)
             return []
@@ -200,8 +158,9 @@ class RayTasks:
             self.cancel(task)
         if self._tasks:
             ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=_GRACE)
-        for ref in self._tasks:
-            ray.cancel(self._over.get(ref, ref), force=True)
+        for ref, number in self._tasks.items():
+            self._workers.force(number, self._over.get(ref, ref))
+        self._workers.close()
         self._tasks.clear()
         self._over.clear()
         self._box.clear()
@@ -209,15 +168,15 @@ class RayTasks:
     def _hear(self, ref: Any) -> Iterator[ExecutorEvent]:
         """What a reference, or all that is there of a generator of such, brings."""
         task = self._tasks[ref]
+        failed: Exception | None = None
         while True:
             try:
                 found = ray.get(next(ref) if isinstance(ref, ray.ObjectRefGenerator) else ref)
-            except StopIteration:
-                event: ExecutorEvent = Lost(task, "node", "it has ended without results")
-                break
             except Exception as error:
-                event = _lost(task, error)
+                event: ExecutorEvent = self._missing(task, error)
+                failed = error
                 break
+            self._proved = True
             if isinstance(found, Results) or task in self._cancelled:
                 event = Done(task, found)
                 break
@@ -226,19 +185,33 @@ class RayTasks:
                 return
         del self._tasks[ref]
         self._over.pop(ref, None)
+        self._workers.over(task, failed)
         if self._cancelled.pop(task, None) is not None:
             event = Lost(task, "cancelled", "on request")  # what it returns may be due to that
         yield event
+
+    def _missing(self, task: int, error: Exception) -> ExecutorEvent:
+        """What became of a task that brings this instead of results."""
+        cause = error.cause if isinstance(error, lost.RayTaskError) else None
+        if not isinstance(cause, ObjectiveError):
+            return _lost(task, error)
+        if self._proved:  # elsewhere it works: no fault of the trial
+            return Lost(task, "node", str(cause))
+        raise cause
 
 
 def _lost(task: int, error: Exception) -> Lost:
     message = str(error).strip()
     match error:
+        case StopIteration():
+            return Lost(task, "node", "it has ended without results")
         case lost.OutOfMemoryError():
             return Lost(task, "oom", message.partition("\nObject store")[0])  # then others
         case lost.TaskCancelledError():  # nobody has cancelled it
             return Lost(task, "crashed", "a KeyboardInterrupt ended it")
         case lost.WorkerCrashedError():
+            return Lost(task, "crashed", _CRASHED)
+        case lost.ActorDiedError() if "worker process has died" in message:
             return Lost(task, "crashed", _CRASHED)
         case lost.RayTaskError(cause=cause) if not isinstance(cause, lost.ObjectLostError):
             return Lost(task, "refused", f"{type(cause).__name__}: {cause}")
@@ -248,23 +221,6 @@ def _lost(task: int, error: Exception) -> Lost:
 
 
 # --- what a task needs ------------------------------------------------------------------------
-
-
-def _remote(options: Mapping[str, Any], streams: bool = False) -> Any:
-    """The remote function, of a generator or not.
-
-    Options go through `.options`: num_gpus in the decorator means a new process each task.
-    """
-    ours = [name for name in options if name in _OURS]
-    if ours:
-        raise UsageError(f"ray_options: {ours[0]} is raysearch's own; leave it out")
-    fixed: dict[str, Any] = {"max_retries": 0, "enable_task_events": False}
-    if streams:
-        fixed["num_returns"] = "streaming"
-    try:
-        return ray.remote(_stream if streams else _run).options(**{**fixed, **options})
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"ray_options: {error}") from error
 
 
 def _put(job: Job) -> ray.ObjectRef[Any]:

@@ -69,6 +69,7 @@ class Job:
     data       what was passed as ``search(data=...)``
     reproducible  whether every trial gets fresh global random generators, however short
     rungs      budgets at which the strategy judges trials that run, ascending
+    device     of the process that it is in, as of `Trial`
     """
 
     objective: Callable[..., Any]
@@ -79,6 +80,7 @@ class Job:
     data: Mapping[str, Any] = field(default_factory=dict)
     reproducible: bool = False
     rungs: tuple[float, ...] = ()
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

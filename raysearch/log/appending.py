@@ -12,7 +12,7 @@ from ..errors import StudyStorage
 from .parts import ArrowPart, Chunk, Part, about_segment, segment_name
 from .reader import Reader
 from .schema import METRICS, Table, fit, part_of, unify
-from .segment import END, encode_frame, encode_header
+from .segment import END, MOST, encode_frame, encode_header
 from .storage import Appender, Storage, storing
 
 
@@ -71,6 +71,12 @@ class Appending:
         batch = batches[0]
         if len(batches) > 1:
             batch = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+        if batch.nbytes > MOST:
+            raise StudyStorage(
+                None,
+                f"study {self._storage.place}: {batch.nbytes / 1e9:.1f} GB of rows at once are "
+                "more than a study takes; run fewer trials at once, or smaller Arrays",
+            )
         with storing(self._storage, "recording trials"):
             segment = self._segment_for(batch.schema)
             try:

@@ -27,6 +27,7 @@ from .storage import Storage
 _ARROW = re.compile(r"\w+/(\d{6,})-(\d{6,})\.arrow")
 _PARQUET = re.compile(r"\w+/(\d{6,})-([0-9a-f]{8})\.parquet")
 _ROWS = 65_536  # of a row group: what is held in memory at once
+_BYTES = 2**28  # the same, where rows are large
 _CHUNK = 2**20
 
 
@@ -228,13 +229,13 @@ def write_parquet(
             **_encodings(schema),
         ) as writer:
             held: list[pa.RecordBatch] = []
-            rows = 0
+            rows = size = 0
             for batch in batches:
                 held.append(batch)
-                rows += batch.num_rows
-                if rows >= _ROWS:
+                rows, size = rows + batch.num_rows, size + batch.nbytes
+                if rows >= _ROWS or size >= _BYTES:
                     writer.write_table(pa.Table.from_batches(held, schema))
-                    held, rows = [], 0
+                    held, rows, size = [], 0, 0
             if held:
                 writer.write_table(pa.Table.from_batches(held, schema))
             notes = about()

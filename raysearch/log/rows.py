@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from ..engine.records import Finished, Trials
 from ..errors import StudyMismatch
-from ..space import Choice, Columns, Parameter, Space
+from ..space import Array, Choice, Columns, Parameter, Space
 from ..trial import ROOT, STATES
 from .metrics import check_name, metrics_of, objects, texts, to_columns
-from .schema import CONFIG, FLAG, METRICS, NUMBER, TEXT, TIME, make_schema, nulls, part_of
+from .schema import CONFIG, FLAG, METRICS, NUMBER, TEXT, TIME, VECTOR, make_schema, nulls, part_of
 
 _STATES = pa.array(STATES, TEXT)
 _LEDGER = ("started", "finished", "asked", "submitted", "told")
@@ -192,7 +192,39 @@ class _ChoiceCodec(_Codec):
         return np.asarray(index.fill_null(0).to_numpy()).astype(np.int64)
 
 
+class _ArrayCodec(_Codec):
+    """Values of an `Array`, flat, as lists of one length."""
+
+    def __init__(self, parameter: Array) -> None:
+        self.type = VECTOR
+        self._shape, self._width = parameter.shape, parameter.width
+        self._filler = parameter.lookup(parameter.default)
+
+    def to_arrow(self, numbers: NDArray[Any], active: NDArray[np.bool_] | None) -> pa.Array[Any]:
+        offsets: Any = pa.array(np.arange(len(numbers) + 1, dtype=np.int32) * self._width)
+        mask = None if active is None else pa.array(~active, pa.bool_())
+        return pa.ListArray.from_arrays(offsets, pa.array(numbers.ravel(), NUMBER), mask=mask)
+
+    def from_arrow(self, name: str, column: pa.Array[Any]) -> NDArray[Any]:
+        if (
+            not isinstance(column, pa.ListArray)
+            or column.type != self.type
+            or (pc.list_value_length(column).drop_null().to_numpy() != self._width).any()
+        ):
+            raise StudyMismatch(
+                f"space[{name!r}]: expected lists of {self._width} numbers, found {column.type} "
+                "in the stored trials"
+            )
+        values = np.empty((len(column), *self._shape))
+        there = column.is_valid().to_numpy(zero_copy_only=False)
+        values[there] = column.flatten().to_numpy().reshape(-1, *self._shape)
+        values[~there] = self._filler
+        return values
+
+
 def _codec(parameter: Parameter) -> _Codec:
+    if isinstance(parameter, Array):
+        return _ArrayCodec(parameter)
     return _ChoiceCodec(parameter) if isinstance(parameter, Choice) else _Codec(parameter)
 
 

@@ -32,11 +32,12 @@ from ..errors import StudyCorrupt, StudyMismatch
 
 CONFIG, METRICS = "config.", "metrics."
 NUMBER, TEXT, FLAG = pa.float64(), pa.string(), pa.bool_()
+VECTOR = pa.list_(NUMBER)  # of one length, which Parquet would not keep in the type
 TIME = pa.timestamp("ns", tz="UTC")
 
-_CONFIG_TYPES = (NUMBER, pa.int64(), TEXT, FLAG)
+_CONFIG_TYPES = (NUMBER, pa.int64(), TEXT, FLAG, VECTOR)
 _METRIC_TYPES = (NUMBER, FLAG, TEXT)
-_KNOWN_TYPES = (*_CONFIG_TYPES, TIME, pa.int32())
+_KNOWN_TYPES = (*_CONFIG_TYPES, TIME, pa.int32())  # VECTOR is equal to lists of any child name
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,7 @@ _FORM = '{"seq":"%012x","bytes":"%012x","schema":"%08x","before":"%08x","crc":"%
 _CRC_FROM_END = len('00000000"}')
 _MAX_METADATA = 2**24
 _MAX_FRAME = 2**31
+MOST = _MAX_FRAME - 2**24  # bytes in the rows of a frame
 
 
 class Frame(NamedTuple):

@@ -72,7 +72,7 @@ def layout(space: Space) -> Layout:
     {1: array([0. , 0.5, 1. ])}
     """
     cells, unordered = {}, []
-    for i, parameter in enumerate(space.parameters.values()):
+    for i, parameter in enumerate(space.axes):
         unordered.append(isinstance(parameter, Choice) and not parameter.ordered)
         if parameter.size <= _CELLS or unordered[-1]:
             places = parameter.encode(parameter.nth(np.arange(int(parameter.size))))

@@ -14,7 +14,7 @@ from ..arguments import check_running, check_strategy, limits_of, objectives_of,
 from ..engine.driver import Driver
 from ..engine.evaluate import evaluate
 from ..engine.loop import Loop
-from ..engine.objective import examine
+from ..engine.objective import examine, ready
 from ..engine.proposer import Host, Proposer
 from ..engine.records import Finished, Job, Trials
 from ..errors import UsageError
@@ -103,7 +103,7 @@ def run(
     )
     proposer = Proposer(strategy, space, objectives, seed, reproducible=reproducible)
     job = Job(
-        objective,
+        ready(objective, {}),
         space,
         objectives,
         seed,
@@ -136,6 +136,7 @@ def run(
         in_order=reproducible or proposer.max_pending(1) < ANY_NUMBER,
         window=workers if reproducible else None,
         judged=bool(proposer.rungs),
+        width=space.dim,
     )
     spec: dict[str, Any] = {
         "space": space.to_json(),

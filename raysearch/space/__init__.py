@@ -1,5 +1,6 @@
 """What is searched: parameters, their conditions and constraints."""
 
+from .array import Array
 from .choice import Choice
 from .columns import Columns
 from .kinds import KINDS, parameter_from_json
@@ -9,6 +10,7 @@ from .space import Space, Verdict, space_of
 
 __all__ = [
     "KINDS",
+    "Array",
     "Choice",
     "Columns",
     "Float",

@@ -19,11 +19,11 @@ class Columns(Mapping[str, Array]):
 
     As a mapping it gives what a vectorised objective works on: parameter name -> array of
     length k, not to be written to; float64 for `Float`, int64 for `Int` (float64 where
-    conditional), values as objects for `Choice`. Inactive entries are NaN, or None for a
-    `Choice`.
+    conditional), values as objects for `Choice`, float64 (k, *shape) for `Array`. Inactive
+    entries are NaN, or None for a `Choice`.
 
     parameters  name -> parameter
-    numbers     name -> (k,) values as numbers; the index of the value for a `Choice`;
+    numbers     name -> (k,) or (k, *shape) values as numbers; the index of a value of a `Choice`;
                 meaningless where inactive
     active      name -> (k,) whether active, for conditional parameters only
     k           how many configurations
@@ -43,7 +43,9 @@ class Columns(Mapping[str, Array]):
             if active is not None:
                 values[~active] = None
         else:
-            values = numbers.view() if active is None else np.where(active, numbers, np.nan)
+            values = numbers.view()
+            if active is not None:
+                values = np.where(active.reshape(-1, *(1,) * (numbers.ndim - 1)), numbers, np.nan)
         values.flags.writeable = False
         return values
 

@@ -63,8 +63,8 @@ def _parent(parameters: Mapping[str, Parameter], name: str, parent: str) -> str:
         )
     if math.isinf(parameters[parent].size):
         raise SpaceError(
-            f"{where}: expected a parent with separate values, found a Float without step; "
-            "give it a step, or make the condition depend on a Choice"
+            f"{where}: expected a parent with separate values, found {parameters[parent]!r:.80}; "
+            "give a Float a step, or make the condition depend on a Choice"
         )
     return parent
 

@@ -7,12 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import SpaceError
+from .array import Array
 from .choice import Choice
 from .names import listing, nearest
 from .numeric import Float, Int
 from .parameters import Parameter
 
-KINDS: dict[str, type[Parameter]] = {kind.kind: kind for kind in (Float, Int, Choice)}
+KINDS: dict[str, type[Parameter]] = {kind.kind: kind for kind in (Float, Int, Choice, Array)}
 
 
 def parameter_from_json(description: Any) -> Parameter:
@@ -36,10 +37,13 @@ def parameter_from_json(description: Any) -> Parameter:
         raise SpaceError(f"{kind}: expected a list, found {body!r}")
     if kind == Choice.kind:
         parameter: Parameter = Choice(body, **options)
-    elif len(body) == 2:
+    elif kind == Array.kind and 1 <= len(body) <= 3:
+        parameter = Array(*body, **options)
+    elif kind != Array.kind and len(body) == 2:
         parameter = KINDS[kind](*body, **options)
     else:
-        raise SpaceError(f"{kind}: expected [low, high], found {body!r}")
+        expected = "[shape] or [shape, low, high]" if kind == Array.kind else "[low, high]"
+        raise SpaceError(f"{kind}: expected {expected}, found {body!r}")
     for parent, values in _conditions(when):
         parameter = parameter.when({parent: values})
     return parameter

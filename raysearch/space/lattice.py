@@ -102,7 +102,9 @@ class Lattice:
         for name, parameter in parameters.items():
             most = parameter.size
             wanted = (levels or {}).get(name, continuous if math.isinf(most) else most)
-            self._axes[name] = _Axis(parameter, int(min(wanted, most)))
+            for key in _keys(name, parameter):
+                self._axes[key] = _Axis(parameter.axis, int(min(wanted, most)))
+        parameters = {key: axis.parameter for key, axis in self._axes.items()}
         self._children: dict[str, list[tuple[str, frozenset[int | None]]]] = defaultdict(list)
         for name, parameter in parameters.items():
             for parent, values in parameter.conditions:
@@ -176,6 +178,11 @@ class Lattice:
             active = columns[name] != _INACTIVE
             x[active, i] = axis.place(columns[name][active])
         return x
+
+
+def _keys(name: str, parameter: Parameter) -> list[str]:
+    """A name for each coordinate of the parameter; no parameter's own holds a NUL."""
+    return [f"{name}\0{i}" for i in range(parameter.width)] if parameter.shape else [name]
 
 
 def _node(runs: list[tuple[int, int, int]], ways: list[int]) -> _Node:

@@ -3,13 +3,14 @@
 Every kind lays its values along the unit interval so that equal lengths are equally
 likely: `decode` is the quantile function of the prior, `encode` goes back to the place
 that a value has there. Both take and give whole arrays. A value is held as a number; for
-a `Choice` that number is its index.
+a `Choice` that number is its index. An `Array` lies along several intervals, one a number.
 """
 
 from __future__ import annotations
 
 import copy
 import keyword
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Set
 from dataclasses import KW_ONLY, dataclass, fields
@@ -45,6 +46,7 @@ class Parameter(ABC):
     """
 
     kind: ClassVar[str]  # its key in JSON
+    shape: ClassVar[tuple[int, ...]] = ()  # of a value, as it is held
 
     _: KW_ONLY
     default: Any = MIDDLE
@@ -61,13 +63,23 @@ class Parameter(ABC):
         """What arrays of this parameter's values consist of."""
 
     @property
+    def width(self) -> int:
+        """How many coordinates of the unit cube it has."""
+        return math.prod(self.shape)
+
+    @property
+    def axis(self) -> Parameter:
+        """What each of these is, by itself, to a strategy."""
+        return self
+
+    @property
     @abstractmethod
     def middle(self) -> Any:
         """The default where none is given."""
 
     @abstractmethod
     def decode(self, u: NDArray[np.float64]) -> Array:
-        """Values, as `dtype`, at the places u in [0, 1] (any shape)."""
+        """Values, as `dtype`, at the places u in [0, 1] (any shape; (k, width) for arrays)."""
 
     @abstractmethod
     def encode(self, values: Array) -> NDArray[np.float64]:
@@ -82,8 +94,12 @@ class Parameter(ABC):
         """The values with these indices: inverse to `index`."""
 
     @abstractmethod
-    def lookup(self, value: Any) -> float | int:
+    def lookup(self, value: Any) -> Any:
         """The number by which a value is held; SpaceError says why a value is illegal."""
+
+    def column(self, numbers: list[Any]) -> Array:
+        """Values as numbers, from `lookup`, side by side."""
+        return np.array(numbers, dtype=self.dtype).reshape(len(numbers), *self.shape)
 
     @abstractmethod
     def to_list(self, values: Array) -> list[Any]:
@@ -130,7 +146,7 @@ class Parameter(ABC):
         """Put the default into the form that `to_list` gives, or say why it is illegal."""
         value = self.middle if self.default is MIDDLE else self.default
         try:
-            number = np.array([self.lookup(value)], dtype=self.dtype)
+            number = self.column([self.lookup(value)])
         except SpaceError as error:
             raise SpaceError(f"{type(self).__name__} default: {error}") from None
         object.__setattr__(self, "default", self.to_list(number)[0])
@@ -145,7 +161,7 @@ class Parameter(ABC):
             if f.kw_only and f.init and f.name not in ("default", "conditions")
             if getattr(self, f.name) != f.default
         }
-        if self.lookup(self.default) != self.lookup(self.middle):
+        if not np.array_equal(self.lookup(self.default), self.lookup(self.middle)):
             options["default"] = self.default
         return options
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def space_of(space: Any) -> Space:
 class Space:
     """The parameters of a search, with their conditions and known constraints.
 
-    parameters   name -> Float, Int or Choice; names are printable texts of at most 200
+    parameters   name -> Float, Int, Choice or Array; names are printable texts of at most 200
                  characters
     constraints  functions of a configuration (or, marked ``@vectorized``, of columns)
                  that say whether it is allowed; a parameter that is not active is absent
@@ -76,23 +77,41 @@ class Space:
         for name, parameter in parameters.items():
             if not isinstance(parameter, Parameter):
                 raise SpaceError(
-                    f"space[{name!r}]: expected a Float, Int or Choice, found {parameter!r}"
+                    f"space[{name!r}]: expected a Float, Int, Choice or Array, found {parameter!r}"
                 )
         self.parameters: Mapping[str, Parameter] = dict(parameters)
         self.constraints = check_constraints(constraints)
         self._conditions = resolve(self.parameters)
+        self._dim = sum(parameter.width for parameter in self.parameters.values())
 
     # --- the unit cube --------------------------------------------------------------------
 
     @property
     def dim(self) -> int:
-        """How many coordinates a point of the unit cube has."""
-        return len(self.parameters)
+        """How many coordinates a point of the unit cube has: one, or an array's, for each."""
+        return self._dim
+
+    @cached_property
+    def places(self) -> Mapping[str, slice]:
+        """Parameter -> its coordinates."""
+        ends = accumulate((p.width for p in self.parameters.values()), initial=0)
+        return {
+            name: slice(*ends) for name, ends in zip(self.parameters, pairwise(ends), strict=True)
+        }
+
+    @cached_property
+    def axes(self) -> tuple[Parameter, ...]:
+        """(d,) for each coordinate its parameter, or what stands for one number of an `Array`."""
+        return tuple(
+            axis
+            for parameter in self.parameters.values()
+            for axis in (parameter.axis,) * parameter.width
+        )
 
     @cached_property
     def size(self) -> float:
         """How many configurations there are without regard to constraints, or infinity."""
-        every = Lattice(self.parameters)
+        every = Lattice({name: parameter.axis for name, parameter in self.parameters.items()})
         return math.inf if every.endless else every.size
 
     def decode(self, x: Floats) -> Columns:
@@ -103,12 +122,14 @@ class Space:
         """
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise SpaceError(f"x: expected the shape (n, {self.dim}), found {x.shape}")
-        places = np.minimum(np.maximum(x.T, 0.0), 1.0)  # by parameter; NaN stays NaN
-        if np.isnan(places).any():
+        inside = np.minimum(np.maximum(x.T, 0.0), 1.0)  # by parameter; NaN stays NaN
+        if np.isnan(inside).any():
             raise SpaceError("x: expected points of the unit cube, found NaN")
         numbers = {
-            name: parameter.decode(u)
-            for (name, parameter), u in zip(self.parameters.items(), places, strict=True)
+            name: parameter.decode(inside[place].T if parameter.shape else inside[place.start])
+            for (name, parameter), place in zip(
+                self.parameters.items(), self.places.values(), strict=True
+            )
         }
         return Columns(self.parameters, numbers, activity(self._conditions, numbers), len(x))
 
@@ -118,11 +139,21 @@ class Space:
         Inverse to `decode`: exactly for discrete values, to rounding for continuous ones.
         """
         x = np.empty((columns.k, self.dim))
-        for i, (name, parameter) in enumerate(self.parameters.items()):
-            x[:, i] = parameter.encode(columns.numbers[name])
+        for name, parameter in self.parameters.items():
+            place = self.places[name]
+            x[:, place] = parameter.encode(columns.numbers[name]).reshape(
+                columns.k, parameter.width
+            )
             if name in columns.active:
-                x[~columns.active[name], i] = INACTIVE_AT
+                x[~columns.active[name], place] = INACTIVE_AT
         return x
+
+    def active(self, columns: Columns) -> NDArray[np.bool_]:
+        """(k, d) which coordinates belong to parameters that are active."""
+        mask = np.ones((columns.k, self.dim), dtype=bool)
+        for name, active in columns.active.items():
+            mask[:, self.places[name]] = active[:, None]
+        return mask
 
     def snap(self, x: Floats) -> Floats:
         """The points where the configurations decoded from x have their place."""
@@ -141,7 +172,7 @@ class Space:
     def default(self) -> dict[str, Any]:
         """The default configuration, which constraints are not asked about."""
         numbers = {
-            name: np.array([parameter.lookup(parameter.default)], dtype=parameter.dtype)
+            name: parameter.column([parameter.lookup(parameter.default)])
             for name, parameter in self.parameters.items()
         }
         return Columns(self.parameters, numbers, activity(self._conditions, numbers), 1).configs()[
@@ -186,7 +217,7 @@ class Space:
                         column[i] = parameter.lookup(config[name])
                     except SpaceError as error:
                         reasons[i].append(f"{name}: {error}")
-            numbers[name] = np.array(column, dtype=parameter.dtype)
+            numbers[name] = parameter.column(column)
         columns = Columns(
             self.parameters, numbers, activity(self._conditions, numbers), len(configs)
         )

@@ -85,12 +85,7 @@ def _ascended(space: Space, slopes: Slopes, x: Floats) -> Floats:
     """(s, d) where L-BFGS leads from x, numbers being relaxed to the continuum."""
     code, columns = encoding(space), space.decode(x)
     movable = np.flatnonzero(code.movable)
-    names = list(space.parameters)
-    free = np.stack(
-        [columns.active.get(names[i], np.ones(len(x), bool)) for i in movable]
-        or [np.zeros(len(x), bool)],
-        axis=1,
-    )
+    free = space.active(columns)[:, movable]
     if not free.any():
         return x
     place = code.column[movable]
@@ -123,18 +118,18 @@ def _moves(space: Space, x: Floats, rng: np.random.Generator) -> tuple[Ints, Flo
 
     Unordered ones may take any other value, the others the next one up or down.
     """
-    columns = space.decode(x)
+    active = space.active(space.decode(x))
     rows, moved = [np.empty(0, np.int64)], [np.empty((0, space.dim))]
     for i in _discrete(space):
-        name, parameter = list(space.parameters.items())[i]
-        k, size = parameter.index(columns.numbers[name]), int(parameter.size)
+        parameter, size = space.axes[i], int(space.axes[i].size)
+        k = parameter.index(parameter.decode(x[:, i]))
         near = not isinstance(parameter, Choice) or parameter.ordered
         others = np.array([-1, 1]) if near else np.arange(1, size)
         if len(others) > _MOVES:
             others = np.sort(rng.choice(others, _MOVES, replace=False))
         to = k[:, None] + others
         ok = (to >= 0) & (to < size) if near else np.ones_like(to, dtype=bool)
-        ok &= columns.active.get(name, np.ones(len(x), bool))[:, None]
+        ok &= active[:, i : i + 1]
         row, _ = np.nonzero(ok)
         change = x[row]
         change[:, i] = parameter.encode(parameter.nth(to[ok] % size))
@@ -150,5 +145,5 @@ def _moves(space: Space, x: Floats, rng: np.random.Generator) -> tuple[Ints, Flo
 @per_space
 def _discrete(space: Space) -> Ints:
     """Which parameters have several, separate values."""
-    sizes = [parameter.size for parameter in space.parameters.values()]
+    sizes = [axis.size for axis in space.axes]
     return np.array([i for i, n in enumerate(sizes) if 1 < n < math.inf], dtype=np.int64)

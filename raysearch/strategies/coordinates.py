@@ -5,7 +5,8 @@ unordered  values that are merely different; c parameters with K_1 .. K_c values
 
 A parameter with one value is neither. Samples y of a distribution are not bounded: `folded` takes
 those of a continuous coordinate into [0, 1]; `images` goes back. Ordered coordinates end at their
-outermost values, wherever y lies beyond.
+outermost values, wherever y lies beyond. A number of an `Array` without bounds is a straight line:
+value = sqrt(2 pi) (y - 1/2), which in the middle is as long in y as in its coordinate.
 
 Hansen's transformation of bounded coordinates is that of the package cma.
 """
@@ -16,8 +17,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
-from ..space import Choice, Space
+from ..space import Array, Choice, Space
 from ..trial import Floats, Ints
 from .base import Mask
 from .memo import per_space
@@ -25,6 +27,8 @@ from .moves import reflect
 
 WIDEST = 0.25  # standard deviation; with it, four of them are the unit interval
 _EDGE = 0.05  # how far from the bounds places begin to turn
+_LENGTH = math.sqrt(2 * math.pi)  # of the unit interval in y, in values without bounds
+_INSIDE = 2.0**-53  # keeps 0 and 1 away from infinity
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,7 @@ class Coordinates:
     unordered  (c,) columns of the unit cube
     sizes      (c,) how many values each has
     plain      whether all are continuous and always active
+    straight   (n,) which of the metric ones have no bounds
     """
 
     metric: Ints
@@ -43,13 +48,14 @@ class Coordinates:
     unordered: Ints
     sizes: Ints
     plain: bool
+    straight: Mask
 
 
 @per_space
 def coordinates(space: Space) -> Coordinates:
     """The coordinates of this space, by kind."""
     metric, discrete, unordered, sizes = [], [], [], []
-    for i, parameter in enumerate(space.parameters.values()):
+    for i, parameter in enumerate(space.axes):
         if isinstance(parameter, Choice) and not parameter.ordered:
             if parameter.size > 1:
                 unordered.append(i)
@@ -62,8 +68,18 @@ def coordinates(space: Space) -> Coordinates:
         np.array(discrete, dtype=bool),
         np.array(unordered, dtype=np.int64),
         np.array(sizes, dtype=np.int64),
-        plain=all(math.isinf(p.size) and not p.conditions for p in space.parameters.values()),
+        plain=all(math.isinf(p.size) and not p.conditions for p in space.axes),
+        straight=straight(space)[metric],
     )
+
+
+@per_space
+def straight(space: Space) -> Mask:
+    """(d,) which coordinates have no bounds."""
+    found = np.zeros(space.dim, dtype=bool)
+    for name, parameter in space.parameters.items():
+        found[space.places[name]] = isinstance(parameter, Array) and parameter.low is None
+    return found
 
 
 def snapped(space: Space, x: Floats) -> Floats:
@@ -83,18 +99,20 @@ def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
     kinds = coordinates(space)
     can = np.ones(x.shape, dtype=bool)
     if not kinds.plain:
-        active, names = space.decode(x).active, list(space.parameters)
+        free = kinds.metric[~kinds.discrete]
         can[:] = False
-        for i in kinds.metric[~kinds.discrete]:
-            can[:, i] = active.get(names[i], True)
+        can[:, free] = space.active(space.decode(x))[:, free]
     lacking = can.any(axis=1) & ~(can & crossed).any(axis=1)
     crossed = crossed.copy()
     crossed[lacking, np.where(can, keys, -1.0).argmax(axis=1)[lacking]] = True
     return crossed
 
 
-def folded(y: Floats) -> Floats:
-    """The places in [0, 1] that samples y (any shape) of the real line stand for.
+def folded(y: Floats, straight: Mask | None = None) -> Floats:
+    """The places in [0, 1] that samples y (any shape; (k, n) with `straight`) of the real line
+    stand for.
+
+    straight  (n,) which coordinates have no bounds; None: all have
 
     y itself, but for a margin e = 0.05 at the bounds, where a parabola turns round: x = 0 at
     y = -e, and (y + e)^2 / (4 e) up to y = e; beyond -e and 1 + e are mirrors. So an optimum at
@@ -103,6 +121,11 @@ def folded(y: Floats) -> Floats:
     >>> folded(np.array([-0.05, 0.5, 1.05, 1.1])).round(6).tolist()
     [0.0, 0.5, 1.0, 0.9875]
     """
+    if straight is not None and straight.any():
+        x = np.empty_like(y)
+        x[:, straight] = ndtr(_LENGTH * (y[:, straight] - 0.5))
+        x[:, ~straight] = folded(y[:, ~straight])
+        return x
     e, span = _EDGE, 1 + 2 * _EDGE
     t = span * reflect((y + e) / span) - e
     low, high = (t + e) ** 2 / (4 * e), 1 - (1 + e - t) ** 2 / (4 * e)
@@ -110,12 +133,19 @@ def folded(y: Floats) -> Floats:
     return np.where((y >= e) & (y <= 1 - e), y, curved)
 
 
-def images(x: Floats, at: Floats) -> Floats:
+def images(x: Floats, at: Floats, straight: Mask | None = None) -> Floats:
     """(k, n) of all samples that stand for places x (k, n), the nearest to `at` (n,).
+
+    straight  (n,) which coordinates have no bounds; None: all have
 
     >>> images(np.array([[0.1], [0.8], [0.0]]), np.array([-0.2])).round(6).ravel().tolist()
     [-0.2, -0.9, -0.05]
     """
+    if straight is not None and straight.any():
+        y = np.empty_like(x)
+        y[:, straight] = ndtri(np.clip(x[:, straight], _INSIDE, 1 - _INSIDE)) / _LENGTH + 0.5
+        y[:, ~straight] = images(x[:, ~straight], at[~straight])
+        return y
     e, span = _EDGE, 1 + 2 * _EDGE
     low, high = 2 * np.sqrt(e * x) - e, 1 + e - 2 * np.sqrt(e * (1 - x))
     t = (np.where(x < e, low, np.where(x > 1 - e, high, x)) + e) / span
@@ -134,10 +164,9 @@ def thresholds(space: Space, m: Floats) -> tuple[Floats, Floats]:
     are its only neighbour's.
     """
     kinds = coordinates(space)
-    parameters = list(space.parameters.values())
     ends = []
     for i, at in zip(kinds.metric[kinds.discrete], m[kinds.discrete], strict=True):
-        parameter, last = parameters[i], int(parameters[i].size) - 1
+        parameter, last = space.axes[i], int(space.axes[i].size) - 1
         k = int(parameter.index(parameter.decode(np.clip(np.array([at]), 0, 1)))[0])
         edges = np.array([max(k - 1, 0), min(k, last - 1)])
         below, above = (parameter.encode(parameter.nth(edges + j)) for j in (0, 1))

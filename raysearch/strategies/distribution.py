@@ -64,7 +64,7 @@ def points(space: Space, now: Distribution, rows: Floats) -> Floats:
     kinds, m, n = coordinates(space), now.g.m, len(now.g.m)
     x = np.full((len(rows), space.dim), 0.5)
     y = rows[:, :n]
-    x[:, kinds.metric] = np.where(kinds.discrete, m + now.a * (y - m), folded(y))
+    x[:, kinds.metric] = np.where(kinds.discrete, m + now.a * (y - m), folded(y, kinds.straight))
     if len(kinds.sizes):
         x[:, kinds.unordered] = (rows[:, n:] + 0.5) / kinds.sizes
     return x
@@ -74,7 +74,8 @@ def samples(space: Space, now: Distribution, x: Floats) -> Floats:
     """Samples (k, n + c) that stand for points (k, d): inverse to `points`."""
     kinds, m = coordinates(space), now.g.m
     at = x[:, kinds.metric]
-    y = np.where(kinds.discrete, m + (at - m) / now.a, images(np.clip(at, 0, 1), m))
+    y = images(np.clip(at, 0, 1), m, kinds.straight)
+    y = np.where(kinds.discrete, m + (at - m) / now.a, y)
     k = np.minimum(np.floor(x[:, kinds.unordered] * kinds.sizes), kinds.sizes - 1)
     return np.concatenate([y, k], axis=1)
 

@@ -42,7 +42,7 @@ from ..rng import uniform
 from ..space import Space
 from ..trial import Batch, Floats, Ints, Outcome
 from .base import State, Strategy
-from .coordinates import WIDEST, folded, images
+from .coordinates import WIDEST, folded, images, straight
 from .known import Known
 from .options import check_choice, check_float, check_int
 from .pending import Pending, counting
@@ -151,21 +151,23 @@ class EvolutionStrategy(Strategy[EvolutionState]):
         """Samples of the distribution as it is now, in mirrored pairs where nothing is illegal."""
         space, seed, d, known = state.space, state.seed, state.space.dim, state.known
 
+        lines = straight(space)
+
         def places(u: Floats) -> Floats:
             return state.m + state.sigma * ndtri(u + _HALF_ULP)
 
         def propose(numbers: Ints, u: Floats) -> Floats:
-            return folded(places(u))
+            return folded(places(u), lines)
 
         if free(space):
             even = state.asked - state.asked % 2
             y = places(uniform(seed, even, n + 1, d))
             which = np.arange(state.asked - even, state.asked - even + n)
             y = np.where(which[:, None] % 2, 2 * state.m - y[which - which % 2], y[which])
-            x = folded(y)
+            x = folded(y, lines)
         else:
             x, known = settle(space, known, seed, state.asked, n, d, propose)
-            y = images(x, state.m)
+            y = images(x, state.m, lines)
         number = np.arange(state.asked, state.asked + len(x))
         rows = np.insert(y, d, state.generation, axis=1)
         pending = state.pending.add(number, rows)
@@ -176,13 +178,13 @@ class EvolutionStrategy(Strategy[EvolutionState]):
         """Complete the generation, and others after it."""
         pending, rows, own = state.pending.take(batch.number)
         left, losses, best = counting(batch, outcome, state.best)
-        known = state.known.tell(state.space, batch)
+        known, lines = state.known.tell(state.space, batch), straight(state.space)
         state = replace(state, pending=pending, best=best, known=known)
         for i in left.tolist():
             if own[i] and batch.number[i] < state.since:
                 continue  # from before the search began anew
             if not own[i]:
-                rows[i] = np.append(images(batch.x[i], state.m), _ELSEWHERE)
+                rows[i] = np.append(images(batch.x[i : i + 1], state.m, lines)[0], _ELSEWHERE)
             told = np.concatenate([state.rows, rows[i : i + 1]])
             state = replace(state, rows=told, losses=np.append(state.losses, losses[i]))
             if len(told) == self._lambda(state.space):

@@ -26,9 +26,9 @@ _OFF = 0.5  # how far off the line "not active" lies
 class Encoding:
     """Which features a space has.
 
-    layout   of the features, a group for each parameter
-    column   (d,) the first feature of each parameter
-    movable  (d,) which parameters can be moved in small steps without changing what else is
+    layout   of the features, a group for each coordinate
+    column   (d,) the first feature of each coordinate
+    movable  (d,) which of them can be moved in small steps without changing what else is
              active: numbers and ordered values on which no other parameter depends
     """
 
@@ -44,7 +44,8 @@ def encoding(space: Space) -> Encoding:
     group: list[int] = []
     marks: list[int] = []
     column, movable = [], []
-    for i, (name, parameter) in enumerate(space.parameters.items()):
+    names = [name for name, p in space.parameters.items() for _ in range(p.width)]
+    for i, (name, parameter) in enumerate(zip(names, space.axes, strict=True)):
         mark = _is_mark(parameter)
         width = 1 if mark or not parameter.conditions else 2
         column.append(len(group))
@@ -57,17 +58,16 @@ def encoding(space: Space) -> Encoding:
 
 def features(space: Space, x: Floats) -> Floats:
     """Features (n, p) of the points x (n, d), which lie where their values belong."""
-    code, columns = encoding(space), space.decode(x)
+    code, active = encoding(space), space.active(space.decode(x))
     found = np.zeros((len(x), len(code.layout.group)))
-    for i, (name, parameter) in enumerate(space.parameters.items()):
-        first, active = code.column[i], columns.active.get(name)
+    for i, parameter in enumerate(space.axes):
+        first = code.column[i]
         if _is_mark(parameter):
-            mark = columns.numbers[name]
-            found[:, first] = mark if active is None else np.where(active, mark, parameter.size)
+            found[:, first] = np.where(active[:, i], parameter.decode(x[:, i]), parameter.size)
         else:
             found[:, first] = x[:, i]
-            if active is not None:
-                found[:, first + 1] = np.where(active, 0.0, _OFF)
+            if parameter.conditions:
+                found[:, first + 1] = np.where(active[:, i], 0.0, _OFF)
     return found
 
 

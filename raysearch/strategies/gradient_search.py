@@ -152,9 +152,8 @@ class GradientSearch(Strategy[GradientState]):
         if not len(batch):
             return state, None
         columns = state.space.decode(batch.x)
-        free = np.array([math.isinf(p.size) for p in state.space.parameters.values()])
-        for j, name in enumerate(state.space.parameters):
-            free[j] &= bool(columns.active.get(name, np.ones(1, dtype=bool))[0])
+        free = np.array([math.isinf(axis.size) for axis in state.space.axes])
+        free &= state.space.active(columns)[0]
         lane = lanes.begun(batch.number.copy(), state.space.encode(columns)[0], free, self.rate)
         lives = tuple(life + (j == i) for j, life in enumerate(state.lives))
         return replace(_placed(state, i, lane), lives=lives), lane

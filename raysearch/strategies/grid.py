@@ -26,6 +26,8 @@ from .memo import per_space
 from .options import check_choice, check_int, integer
 from .proposals import listed
 
+_MOST = 10_000  # coordinates, whose combinations have numbers of as many digits
+
 
 @dataclass(frozen=True, eq=False)
 class GridState(State):
@@ -72,6 +74,11 @@ class GridSearch(Strategy[GridState]):
 
     def init(self, space: Space, seed: int) -> GridState:
         """At the first combination."""
+        if space.dim > _MOST:
+            raise UsageError(
+                f"strategy: GridSearch expects at most {_MOST} numbers in a configuration, found "
+                f"{space.dim}; use RandomSearch()"
+            )
         for name in self.levels if isinstance(self.levels, Mapping) else ():
             if name not in space.parameters:
                 raise UsageError(

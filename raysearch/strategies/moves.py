@@ -33,15 +33,11 @@ def neighbours(space: Space, at: Floats, sigma: Floats, draws: Floats) -> Floats
     Returns (n, d) points; constraints are not looked at.
     """
     z, coin, anew = np.split(draws, 3, axis=1)
-    active = space.decode(at).active
-    x = at.copy()
-    for i, name in enumerate(space.parameters):
-        if name in active:
-            x[:, i] = np.where(active[name], x[:, i], anew[:, i])
+    x = np.where(space.active(space.decode(at)), at, anew)
     moved = reflect(x + sigma[:, None] * ndtri(z + _HALF_ULP))
     rate = 1 / space.dim
     for i in _discrete(space):
-        parameter = list(space.parameters.values())[i]
+        parameter = space.axes[i]
         last = int(parameter.size) - 1
         k = parameter.index(parameter.decode(x[:, i]))
         if not isinstance(parameter, Choice) or parameter.ordered:
@@ -68,4 +64,4 @@ def reflect(x: Floats) -> Floats:
 
 @per_space
 def _discrete(space: Space) -> Ints:
-    return np.array([i for i, p in enumerate(space.parameters.values()) if math.isfinite(p.size)])
+    return np.array([i for i, p in enumerate(space.axes) if math.isfinite(p.size)])

@@ -248,9 +248,7 @@ def _active(space: Space, x: Floats) -> NDArray[np.bool_] | None:
     """(n, d) which parameters are active at the points; None: all are, everywhere."""
     if not any(parameter.conditions for parameter in space.parameters.values()):
         return None
-    active = space.decode(x).active
-    everywhere = np.ones(len(x), dtype=bool)
-    return np.stack([active.get(name, everywhere) for name in space.parameters], axis=1)
+    return space.active(space.decode(x))
 
 
 @per_space
@@ -281,20 +279,20 @@ def _belief(name: Any, belief: Any) -> tuple[Any, float]:
 
 def _prior(space: Space, prior: Mapping[str, tuple[Any, float]]) -> tuple[Floats, Floats]:
     """Centre and spread, (1, d) each, of the prior's kernel."""
-    lay, names = _layout(space), list(space.parameters)
+    lay = _layout(space)
     centre = np.full((1, space.dim), 0.5)
     spread = np.where(lay.unordered, 1.0, FLAT)[None, :]
     for name, (value, width) in prior.items():
         if name not in space.parameters:
             raise SpaceError(
-                f"option prior: there is no parameter {name!r}; {nearest(name, names)}"
+                f"option prior: there is no parameter {name!r}; {nearest(name, space.parameters)}"
             )
-        parameter, i = space.parameters[name], names.index(name)
+        parameter, place = space.parameters[name], space.places[name]
         try:
-            number = np.array([parameter.lookup(value)], dtype=parameter.dtype)
+            number = parameter.column([parameter.lookup(value)])
         except SpaceError as error:
             raise SpaceError(f"option prior[{name!r}]: {error}") from None
-        centre[0, i], spread[0, i] = parameter.encode(number)[0], width
+        centre[0, place], spread[0, place] = parameter.encode(number)[0], width
     return centre, spread
 
 

@@ -251,5 +251,5 @@ def _candidates(
 @per_space
 def _marks(space: Space) -> Ints:
     """Parameters whose values have no order."""
-    unordered = [isinstance(p, Choice) and not p.ordered for p in space.parameters.values()]
+    unordered = [isinstance(p, Choice) and not p.ordered for p in space.axes]
     return np.flatnonzero(unordered)

@@ -98,9 +98,9 @@ def _inside(x: Floats) -> Floats:
 
 def _to_other_values(space: Space, x: Floats, moved: Floats, u: Floats) -> Floats:
     """The mutants with their discrete coordinates at other values than before."""
-    kinds, parameters = coordinates(space), list(space.parameters.values())
+    kinds = coordinates(space)
     for i in kinds.metric[kinds.discrete]:
-        parameter, last = parameters[i], int(parameters[i].size) - 1
+        parameter, last = space.axes[i], int(space.axes[i].size) - 1
         before, to = (parameter.index(parameter.decode(np.clip(y[:, i], 0, 1))) for y in (x, moved))
         step = np.where((u[:, i] < 0.5) & (before > 0) | (before == last), -1, 1)
         stays = to == before

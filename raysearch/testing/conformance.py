@@ -27,7 +27,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..rng import generator
-from ..space import Choice, Columns, Float, Int, Space
+from ..space import Array, Choice, Columns, Float, Int, Space
 from ..strategies import from_json, to_json
 from ..strategies.base import AnyStrategy
 from ..strategies.random import RandomSearch
@@ -53,7 +53,7 @@ _SOME = 60  # where it cannot be
 #: Spaces that between them have everything a space can have.
 SPACES: dict[str, Space] = {
     "one": Space({"x": Float(0, 1)}),
-    "fifty": Space({f"x{i}": Float(-1, 1) for i in range(50)}),
+    "fifty": Space({**{f"x{i}": Float(-1, 1) for i in range(40)}, "w": Array((2, 5))}),
     "mixed": Space(
         {
             "lr": Float(1e-5, 1e-1, log=True),

@@ -21,9 +21,12 @@ _ROUNDS = 6  # of asking and telling, where a check only needs to be under way
 def bowl(columns: Columns) -> Floats:
     """(k, 1) losses: squared distances from a point off the centre, in the unit cube."""
     total = np.zeros(columns.k)
-    for i, (name, parameter) in enumerate(columns.parameters.items()):
-        distance = parameter.encode(columns.numbers[name]) - (0.3 + 0.4 * (i % 2))
-        total += np.where(columns.active.get(name, True), distance, 0.5) ** 2
+    first = 0
+    for name, parameter in columns.parameters.items():
+        x = parameter.encode(columns.numbers[name]).reshape(columns.k, parameter.width)
+        i = np.arange(first, first := first + parameter.width)
+        active = columns.active.get(name, np.ones(columns.k, dtype=bool))
+        total += (np.where(active[:, None], x - (0.3 + 0.4 * (i % 2)), 0.5) ** 2).sum(axis=1)
     return total[:, None]
 
 
@@ -70,12 +73,8 @@ def identity(space: Space, x: Floats) -> Floats:
     Canonical points, but for the places of continuous parameters, as a Float may be so
     narrow that different places decode to one number.
     """
-    columns, same = space.decode(x), space.snap(x)
-    for i, (name, parameter) in enumerate(space.parameters.items()):
-        if math.isinf(parameter.size):
-            active = columns.active.get(name, np.ones(len(x), dtype=bool))
-            same[active, i] = x[active, i]
-    return same
+    endless = [math.isinf(axis.size) for axis in space.axes]
+    return np.where(space.active(space.decode(x)) & endless, x, space.snap(x))
 
 
 def parents(batch: Batch) -> Ints:

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from ..errors import SpaceError
-from ..space import Choice, Float, Int, Parameter, Space
+from ..space import Array, Choice, Float, Int, Parameter, Space
 
 P = TypeVar("P", bound=Parameter)
 
@@ -74,14 +74,27 @@ def choices(draw: st.DrawFn) -> Choice:
     return _legal(Choice, values, ordered=draw(st.booleans()))
 
 
+@st.composite
+def array_parameters(draw: st.DrawFn) -> Array:
+    """Array parameters, of one length or several, with bounds or without them."""
+    shape = draw(st.integers(1, 3) | st.lists(st.integers(1, 2), min_size=1, max_size=3))
+    if draw(st.booleans()):
+        return Array(shape)  # type: ignore[arg-type]  # lists and lengths are taken, too
+    low = draw(st.floats(-1e12, 1e12))
+    return _legal(Array, shape, low, low + draw(st.floats(1e-9, 1e12)))
+
+
 def parameters() -> st.SearchStrategy[Parameter]:
-    """Parameters of any kind."""
+    """Parameters of any kind with one value."""
     return floats() | ints() | choices()
 
 
 @st.composite
-def spaces(draw: st.DrawFn, max_parameters: int = 6) -> Space:
-    """Spaces of up to so many parameters, in which some depend on others at any depth."""
+def spaces(draw: st.DrawFn, max_parameters: int = 6, arrays: bool = False) -> Space:
+    """Spaces of up to so many parameters, in which some depend on others at any depth.
+
+    arrays  whether an `Array` may be among them, so that configurations cannot be compared by ==
+    """
     every = draw(
         st.lists(
             names(),
@@ -92,7 +105,7 @@ def spaces(draw: st.DrawFn, max_parameters: int = 6) -> Space:
     )
     drawn: dict[str, Parameter] = {}
     for name in every:
-        parameter = draw(parameters())
+        parameter = draw(parameters() | array_parameters() if arrays else parameters())
         parents = [parent for parent, p in drawn.items() if not np.isinf(p.size)]
         for parent in draw(st.lists(st.sampled_from(parents), max_size=2)) if parents else ():
             values = [legal_value(draw, drawn[parent]) for _ in range(draw(st.integers(1, 2)))]
@@ -104,7 +117,9 @@ def spaces(draw: st.DrawFn, max_parameters: int = 6) -> Space:
 
 def legal_value(draw: st.DrawFn, parameter: Parameter) -> Any:
     """Some legal value of the parameter, ends included."""
-    u = np.array([draw(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1))])
+    u = np.full((1, parameter.width), draw(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)))
+    if not parameter.shape:
+        u = u[:, 0]
     return parameter.to_list(parameter.decode(u))[0]
 
 

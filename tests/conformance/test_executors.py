@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ from raysearch import rng
 from raysearch.engine.checkpoint import unpack
 from raysearch.engine.executor import Executor
 from raysearch.engine.inline import Inline
-from raysearch.engine.objective import vectorized
+from raysearch.engine.objective import examine, vectorized
 from raysearch.engine.records import (
     Done,
     ExecutorEvent,
@@ -44,14 +45,64 @@ Make = Callable[..., Executor]
 RAY = pytest.param("ray", marks=pytest.mark.xdist_group("ray"))
 
 
-@pytest.fixture(params=["inline", RAY])
+ACTORS = pytest.param("actors", marks=pytest.mark.xdist_group("ray"))
+
+
+def a_class(objective):
+    """The objective as a class, an instance of which is called in its place."""
+    if inspect.isclass(objective):
+        return objective
+    signature = examine(objective)
+
+    class Trains:
+        def __init__(self):
+            self.objective = objective
+
+        if signature.takes_trial and signature.reports:
+
+            def __call__(self, config, trial):
+                yield from self.objective(config, trial)
+
+        elif signature.takes_trial:
+
+            def __call__(self, config, trial):
+                return self.objective(config, trial)
+
+        elif signature.reports:
+
+            def __call__(self, config):
+                yield from self.objective(config)
+
+        else:
+
+            def __call__(self, config):
+                return self.objective(config)
+
+    return vectorized(Trains) if signature.vectorized else Trains
+
+
+def kind_of(name, request):
+    """What makes an executor."""
+    if name == "inline":
+        return Inline
+    request.getfixturevalue("ray_local")
+    from raysearch.engine.ray_actors import in_actors
+    from raysearch.engine.ray_tasks import RayTasks
+
+    if name == "ray":
+        return RayTasks
+
+    def actors(job, ray_options=None):
+        options = {"num_cpus": 2, **(ray_options or {})}  # one, as each takes seconds to start
+        return in_actors(replace(job, objective=a_class(job.objective)), options)
+
+    return actors
+
+
+@pytest.fixture(params=["inline", RAY, ACTORS])
 def make(request):
     """Make an executor for an objective."""
-    if request.param == "ray":
-        request.getfixturevalue("ray_local")
-        from raysearch.engine.ray_tasks import RayTasks as Kind
-    else:
-        Kind = Inline
+    Kind = kind_of(request.param, request)
     made = []
 
     def build(objective, **options):
@@ -63,15 +114,14 @@ def make(request):
         executor.close()
 
 
-@pytest.fixture
-def make_ray(ray_local):
-    from raysearch.engine.ray_tasks import RayTasks
-
+@pytest.fixture(params=["ray", "actors"])
+def make_ray(request):
+    kind = kind_of(request.param, request)
     made = []
 
     def build(objective, ray_options=None, **options):
         job = Job(objective, SPACE, Objectives(("loss",), (False,)), 0, **options)
-        made.append(RayTasks(job, ray_options))
+        made.append(kind(job, ray_options))
         return made[-1]
 
     yield build
@@ -140,27 +190,31 @@ def unpicklable(lock=threading.Lock) -> float:
     raise Holds
 
 
-@pytest.mark.parametrize(
-    ("misdeed", "state"),
-    [
-        (lambda: 1 / 0, FAILED),
-        (unpicklable, FAILED),
-        (lambda: math.nan, INVALID),
-        (lambda: -math.inf, INVALID),
-        (lambda: "text", INVALID),
-        (lambda: {"acc": 1.0}, INVALID),
-        (lambda: (i for i in ()), INVALID),
-        (lambda: sys.exit(3), CRASHED),
-        (lambda: time.sleep(60), TIMEOUT),
-    ],
-)
-def test_a_trial_that_goes_wrong_goes_wrong_alone(make: Make, misdeed, state):
-    def objective(config, trial):
-        return misdeed() if trial.number == 1 else 1.0
+MISDEEDS = [
+    (lambda: 1 / 0, FAILED),
+    (unpicklable, FAILED),
+    (lambda: math.nan, INVALID),
+    (lambda: -math.inf, INVALID),
+    (lambda: "text", INVALID),
+    (lambda: {"acc": 1.0}, INVALID),
+    (lambda: (i for i in ()), INVALID),
+    (lambda: sys.exit(3), CRASHED),
+    (lambda: time.sleep(60), TIMEOUT),
+]
 
-    events = run(make(objective, timeout=0.3), [task(0, k=3), task(1, first=5)])
-    assert states(events[0]) == [COMPLETE, state, COMPLETE]
-    assert list(events[0].results.errors) == [1]
+
+def test_a_trial_that_goes_wrong_goes_wrong_alone(make: Make):
+    misdeeds = [misdeed for misdeed, _ in MISDEEDS]
+
+    def objective(config, trial):
+        which, wrong = divmod(trial.number, 2)
+        return misdeeds[which]() if wrong else 1.0
+
+    k = 2 * len(MISDEEDS)
+    events = run(make(objective, timeout=0.5), [task(0, k=k), task(1, first=4)])
+    expected = [state for _, wrong in MISDEEDS for state in (COMPLETE, wrong)]
+    assert states(events[0]) == expected
+    assert sorted(events[0].results.errors) == list(range(1, k, 2))
     assert states(events[1]) == [COMPLETE]
 
 
@@ -200,7 +254,7 @@ def test_nothing_to_wait_for_is_no_error(make: Make):
 
 def hang() -> None:
     """Beyond the reach of signals."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGURG])
     time.sleep(60)
 
 
@@ -211,17 +265,26 @@ def deadlock() -> None:
     lock(mutex)
 
 
+def leave() -> None:
+    os._exit(0)
+
+
+def segfault() -> None:
+    ctypes.string_at(0)
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize(
-    "misdeed",
+    ("make_ray", "misdeed"),
     [
-        lambda: os._exit(0),
-        lambda: ctypes.string_at(0),
-        lambda: os.kill(os.getpid(), signal.SIGKILL),
-        hang,
-        deadlock,
+        *(("ray", misdeed) for misdeed in (leave, segfault, kill, hang, deadlock)),
+        *(("actors", misdeed) for misdeed in (leave, hang)),
     ],
-    ids=["exit", "segfault", "kill", "blocked", "deadlock"],
+    indirect=["make_ray"],
 )
 def test_the_death_of_a_worker_is_told(make_ray, misdeed):
     def objective(config, trial):
@@ -330,22 +393,27 @@ def test_what_is_compared_is_reported_at_once_and_never_left_out(make: Make):
     assert min(ends) >= 0, "a report that is compared did not end its sending"
 
 
-@pytest.mark.parametrize(
-    ("objective", "state", "says"),
-    [
-        (lambda c: (yield "text"), INVALID, "found str"),
-        (lambda c: (yield 1.0, 2.0), INVALID, "a tuple of float, float"),
-        (lambda c: (yield 1.0, {"f": print}), INVALID, "found builtin_function_or_method"),
-        (lambda c: (yield {"loss": 1.0, "step": 0}), INVALID, "step: expected a number above 0"),
-        (lambda c: (yield 1 / 0), FAILED, "ZeroDivisionError"),
-        (lambda c: (yield from ()), INVALID, "without yield"),
-        (lambda c: (yield math.nan), INVALID, "at step 1, where it is compared"),
-    ],
-)
-def test_a_generator_that_goes_wrong_says_why(make: Make, objective, state, says):
-    *_, event = reported(make(objective, rungs=(1.0,)), [task(0)])
-    assert states(event) == [state]
-    assert says in event.results.errors[0]
+WRONG = [
+    (lambda c: (yield "text"), INVALID, "found str"),
+    (lambda c: (yield 1.0, 2.0), INVALID, "a tuple of float, float"),
+    (lambda c: (yield 1.0, {"f": print}), INVALID, "found builtin_function_or_method"),
+    (lambda c: (yield {"loss": 1.0, "step": 0}), INVALID, "step: expected a number above 0"),
+    (lambda c: (yield 1 / 0), FAILED, "ZeroDivisionError"),
+    (lambda c: (yield from ()), INVALID, "without yield"),
+    (lambda c: (yield math.nan), INVALID, "at step 1, where it is compared"),
+]
+
+
+def test_a_generator_that_goes_wrong_says_why(make: Make):
+    generators = [generator for generator, _, _ in WRONG]
+
+    def objective(config, trial):
+        yield from generators[trial.number](config)
+
+    *_, event = reported(make(objective, rungs=(1.0,)), [task(0, k=len(WRONG))])
+    assert states(event) == [state for _, state, _ in WRONG]
+    for i, (_, _, says) in enumerate(WRONG):
+        assert says in event.results.errors[i]
 
 
 def test_a_generator_is_stopped_between_two_steps(make: Make, tmp_path):

@@ -334,6 +334,13 @@ def test_batches_grow_for_short_trials_and_stay_at_one_for_long_ones() -> None:
     assert set(long.sizes) == {1}
 
 
+def test_batches_of_large_configurations_stay_small() -> None:
+    short = Fake(2, seconds=1e-6)
+    loop = Loop(Limits(2_000), ANY_NUMBER, width=10_000)
+    Driver(loop, Proposer(Probe(), SPACE, LOSS, 0), short, Rows(), lambda *_: False).run()
+    assert 1 < max(short.sizes) <= 2**21 / 10_000
+
+
 def test_results_that_come_together_are_told_together() -> None:
     executor = Fake(2, seconds=1e-6)
     _, log, proposer = run(executor, limits=Limits(20_000))

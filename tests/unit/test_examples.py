@@ -10,6 +10,7 @@ from typing import Any
 
 import curve_fit
 import digits
+import gpu_population
 import logistic
 import mlp
 import numpy as np
@@ -237,3 +238,20 @@ def test_promotion_saves_more_than_half_of_the_epochs(
     assert many == begun * promotion.EPOCHS
     assert few < many / 2
     assert ours > theirs - 0.02
+
+
+def test_a_network_of_a_population_is_the_one_trained_alone() -> None:
+    made = gpu_population.Population("cpu")
+    configs = [{"lr": lr, "momentum": 0.9, "scale": 1.0} for lr in (0.1, 1.0)]
+    both = made(gpu_population.space.columns(configs))["accuracy"]
+    alone = [made(gpu_population.space.columns([one]))["accuracy"][0] for one in configs]
+    assert both.tolist() == pytest.approx(alone, abs=0.01)
+    assert max(alone) > 0.9
+
+
+def test_a_population_of_networks_is_trained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_as_script("gpu_population", monkeypatch, trials=16)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert float(re.search(r"16 networks: ([\d.]+)%", line).group(1)) > 85

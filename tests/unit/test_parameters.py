@@ -353,7 +353,10 @@ def test_mistakes_are_named(make, message):
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ({"flaot": [0, 1]}, r"expected one of the keys 'float', 'int', 'choice', found 'flaot'"),
+        (
+            {"flaot": [0, 1]},
+            r"of the keys 'float', 'int', 'choice', 'array', found 'flaot'",
+        ),
         ({"float": [0, 1], "lgo": True}, r"float: there is no option 'lgo'; did you mean 'log'\?"),
         ({"float": [0]}, r"float: expected \[low, high\], found \[0\]"),
         ({"float": 3}, r"float: expected a list, found 3"),

@@ -381,7 +381,7 @@ def test_names_are_any_printable_text(name):
         ([("a", Int(0, 1))], r"space: expected a mapping"),
         ({"": Int(0, 1)}, r"space: expected a name \(a text\), found ''"),
         ({1: Int(0, 1)}, r"space: expected a name \(a text\), found 1"),
-        ({"a": 3}, r"space\['a'\]: expected a Float, Int or Choice, found 3"),
+        ({"a": 3}, r"space\['a'\]: expected a Float, Int, Choice or Array, found 3"),
         ({"a\0": Int(0, 1)}, r"control character"),
         ({"\x1b[31m": Int(0, 1)}, r"control character"),
         ({"a\ud800": Int(0, 1)}, r"half a surrogate"),
@@ -396,7 +396,7 @@ def test_names_are_any_printable_text(name):
             {"b": Choice([1]), "a": Int(0, 1).when(b=2)},
             r"space\['a'\]\.when\(b=\.\.\.\): .* found 2",
         ),
-        ({"b": Float(0, 1), "a": Int(0, 1).when(b=0.5)}, r"found a Float without step"),
+        ({"b": Float(0, 1), "a": Int(0, 1).when(b=0.5)}, r"separate values, found Float"),
         ({"a": Int(0, 1).when(a=1)}, r"in a circle: a -> a"),
         (
             {"a": Int(0, 1).when(b=1), "b": Int(0, 1).when(a=1)},

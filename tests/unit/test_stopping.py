@@ -222,7 +222,15 @@ def test_reruns_are_trained_as_far_as_the_best_and_in_the_units_of_the_metric():
 
 
 def test_reruns_of_a_vectorized_objective():
-    study = search(rs.vectorized(lambda columns: columns["x"] ** 2), confirm=2)
+    @rs.vectorized
+    class Squares:
+        def __init__(self, data):
+            self.power = data["power"]
+
+        def __call__(self, columns):
+            return columns["x"] ** self.power
+
+    study = search(Squares, confirm=2, data={"power": 2})
     found = study.confirmed
     assert found["mean"].to_pylist() == pytest.approx(found["searched"].to_pylist(), rel=1e-12)
 

@@ -1,0 +1,139 @@
+"""Ray's workers: what they do with a task, and who of them gets it.
+
+The job lies in the object store, and is taken out once by every worker process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import ray
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..space import Columns
+from ..trial import Floats, Ints
+from .evaluate import evaluate
+from .objective import Signature, examine, ready
+from .ray_wake import awake
+from .records import Job, Reports, Results, Task, Trials
+from .stream import stream
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_OURS = ("max_retries", "num_returns", "retry_exceptions")  # options that are not the user's
+
+# --- in the worker ----------------------------------------------------------------------------
+
+_opened: dict[str, tuple[Job, Signature]] = {}  # the last job of this process
+
+
+def opened(job: ray.ObjectRef[Any]) -> tuple[Job, Signature]:
+    """The job with its data and its objective, ready to be called, and how that is called."""
+    key = job.hex()
+    if key not in _opened:
+        _opened.clear()
+        sent: Job = ray.get(job)
+        data = MappingProxyType({name: ray.get(value) for name, value in sent.data.items()})
+        device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # which sees no others
+        signature, objective = examine(sent.objective), ready(sent.objective, data, device)
+        _opened[key] = replace(sent, objective=objective, data=data, device=device), signature
+    return _opened[key]
+
+
+def run(
+    box: list[ray.ObjectRef[Any]],
+    numbers: Ints,
+    values: Arrays,
+    active: Arrays,
+    budget: Floats | None,
+) -> Results:
+    """The Ray task. The reference is boxed, so that Ray does not fetch the job each time."""
+    job, signature = opened(box[0])
+    columns = Columns(job.space.parameters, values, active, len(numbers))
+    return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
+
+
+def stream_task(box: list[ray.ObjectRef[Any]], task: Task) -> Iterator[Reports | Results]:
+    """What a Ray task of generators does: it yields Reports, and at the end Results."""
+    job, signature = opened(box[0])
+    columns = replace(task.trials.columns, parameters=job.space.parameters)
+    trials = replace(task.trials, columns=columns)
+    yield from stream(job, signature, replace(task, trials=trials), kill=True)
+
+
+def _stream(*what: Any) -> Iterator[Reports | Results]:
+    """The Ray task of generators, which sleep and can be woken."""
+    with awake():
+        yield from stream_task(*what)
+
+
+# --- in the driver ----------------------------------------------------------------------------
+
+
+class Workers(Protocol):
+    """Who runs tasks: the workers that Ray picks, or actors of our own."""
+
+    def room(self, slots: int) -> bool:
+        """Whether one task more may be handed over, if so many can run at once."""
+
+    def begin(self, task: int, *what: Any) -> Any:
+        """Hand it over; a reference to its results, or a generator of such."""
+
+    def force(self, task: int, ref: Any) -> None:
+        """End it at once, and the process with it."""
+
+    def over(self, task: int, error: Exception | None) -> None:
+        """It has come back, or is lost by this error."""
+
+    def close(self) -> None:
+        """Nothing runs any more."""
+
+
+class Picked:
+    """The workers that Ray picks; it queues what is too much for them.
+
+    ray_options  for each task
+    streams      whether tasks are generators
+    """
+
+    def __init__(self, ray_options: Mapping[str, Any], streams: bool) -> None:
+        self._remote = remote(ray_options, streams)
+
+    def room(self, slots: int) -> bool:
+        """Always."""
+        return True
+
+    def begin(self, task: int, *what: Any) -> Any:
+        """A Ray task."""
+        return self._remote.remote(*what)
+
+    def force(self, task: int, ref: Any) -> None:
+        """By Ray."""
+        ray.cancel(ref, force=True)
+
+    def over(self, task: int, error: Exception | None) -> None:
+        """Ray sees to its worker."""
+
+    def close(self) -> None:
+        """Ray sees to its workers."""
+
+
+def remote(options: Mapping[str, Any], streams: bool = False) -> Any:
+    """The remote function, of a generator or not.
+
+    Options go through `.options`: num_gpus in the decorator means a new process each task.
+    """
+    ours = [name for name in options if name in _OURS]
+    if ours:
+        raise UsageError(f"ray_options: {ours[0]} is raysearch's own; leave it out")
+    fixed: dict[str, Any] = {"max_retries": 0, "enable_task_events": False}
+    if streams:
+        fixed["num_returns"] = "streaming"
+    try:
+        return ray.remote(_stream if streams else run).options(**{**fixed, **options})
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"ray_options: {error}") from error
