@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.median_stopping import MedianStopping as MedianStopping
     from .strategies.nsga2 import NSGA2 as NSGA2
+    from .strategies.population_based import PopulationBased as PopulationBased
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
     from .strategies.successive_halving import SuccessiveHalving as SuccessiveHalving

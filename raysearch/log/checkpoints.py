@@ -39,6 +39,7 @@ class Checkpoints:
         self.keep: Keep = "last"
         self._entries: dict[int, list[_Entry]] = {}
         self._parents: dict[int, int] = {}  # of trials that go on from others
+        self._retained: frozenset[int] | None = None
         self._data: dict[str, bytes] = {}
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -48,8 +49,16 @@ class Checkpoints:
         older = [old for old in self._entries.get(number, []) if old != entry]
         self._entries[number] = [*older, entry]
         self._thin(number, entry)
-        if (parent := self._parents.get(number)) is not None:
+        if self._retained is None and (parent := self._parents.get(number)) is not None:
             self._thin(parent, None)
+
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        """From now on keep what these trials have saved, and no more what others had to be kept
+        for; None: a parent's goes once its child has saved.
+        """
+        for number in sorted((self._retained or frozenset()) - (numbers or frozenset())):
+            self._thin(number, None)
+        self._retained = numbers
 
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one.
