@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -19,9 +20,10 @@ from ray import exceptions as lost
 
 from .ray_tasks import RayTasks
 from .ray_workers import run, stream_task
-from .records import Job, Reports, Results
+from .records import Job, Reports, Results, Task
 
 _SIGNAL = signal.SIGURG  # ignored where nobody handles it, so that it can do no harm
+_SMALL = 100_000  # bytes that travel with a message
 _LOOK = 0.1  # seconds between two looks whether a task has been cancelled
 
 
@@ -47,7 +49,27 @@ class Actor:
     def stream(self, *what: Any) -> Iterator[Reports | Results]:
         """One task of generators."""
         with _listening():
-            yield from stream_task(*what)
+            yield from stream_task(what[0], what[1], _put)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Bytes in the object store, as long as the actor lives that has put them there.
+
+    ref  to them
+    """
+
+    ref: Any
+
+    def get(self) -> bytes:
+        """Bring them here."""
+        data: bytes = ray.get(self.ref)
+        return data
+
+
+def _put(data: bytes) -> bytes | Shared:
+    """Leave a checkpoint in the object store, if that is worth its while."""
+    return Shared(ray.put(data)) if len(data) > _SMALL else data
 
 
 class Actors:
@@ -58,6 +80,7 @@ class Actors:
         self._streams = streams
         self._idle: list[Any] = []
         self._busy: dict[int, Any] = {}
+        self._at: dict[Any, int] = {}  # the last trial of each, where trials have parents
         self._killed: set[int] = set()  # tasks
         self._made = 0
 
@@ -67,8 +90,21 @@ class Actors:
 
     def begin(self, task: int, *what: Any) -> Any:
         """In an actor that is idle, or a new one."""
-        actor = self._busy[task] = self._idle.pop() if self._idle else self._new()
-        return (actor.stream if self._streams else actor.run).remote(*what)
+        if not self._streams:
+            actor = self._busy[task] = self._idle.pop() if self._idle else self._new()
+            return actor.run.remote(*what)
+        actor = self._busy[task] = self._nearest(what[1])
+        return actor.stream.remote(*what)
+
+    def _nearest(self, task: Task) -> Any:
+        """An actor for the task, best the one in which the training that goes on has its place."""
+        sources = {start.number for start in task.starts.values()}
+        idle = sorted(self._idle, key=lambda actor: self._at.get(actor) in sources)
+        actor = idle[-1] if idle else self._new()
+        if idle:
+            self._idle.remove(actor)
+        self._at[actor] = int(task.trials.number[-1])
+        return actor
 
     def force(self, task: int, ref: Any) -> None:
         """Kill the actor."""
@@ -83,6 +119,7 @@ class Actors:
             self._idle.append(actor)
         else:
             ray.kill(actor)
+            self._at.pop(actor, None)
             self._killed.discard(task)
 
     def close(self) -> None:

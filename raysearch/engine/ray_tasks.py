@@ -22,7 +22,7 @@ from .objective import examine
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
 from .ray_workers import Picked, Workers, remote
-from .records import Done, ExecutorEvent, Job, Lost, Reported, Results, Task
+from .records import Checkpoint, Done, ExecutorEvent, Job, Lost, Reported, Reports, Results, Task
 
 _REFRESH_SECONDS = 1.0
 _GRACE = 0.5  # seconds that a task has to end once it is asked to, and then between two blows
@@ -102,7 +102,8 @@ class RayTasks:
             trials, columns = task.trials, task.trials.columns
             if self._streams:
                 bare = replace(columns, parameters={})  # the worker has them
-                what: Any = [replace(task, trials=replace(trials, columns=bare))]
+                starts = {i: _sent(start, task) for i, start in task.starts.items()}
+                what: Any = [replace(task, trials=replace(trials, columns=bare), starts=starts)]
             else:
                 what = trials.number, columns.numbers, columns.active, trials.budget
             self._tasks[self._workers.begin(task.id, self._box, *what)] = task.id
@@ -172,6 +173,8 @@ class RayTasks:
         while True:
             try:
                 found = ray.get(next(ref) if isinstance(ref, ray.ObjectRefGenerator) else ref)
+                if isinstance(found, Reports) and found.saved:
+                    found = replace(found, saved=tuple(map(_fetched, found.saved)))
             except Exception as error:
                 event: ExecutorEvent = self._missing(task, error)
                 failed = error
@@ -198,6 +201,24 @@ class RayTasks:
         if self._proved:  # elsewhere it works: no fault of the trial
             return Lost(task, "node", str(cause))
         raise cause
+
+
+def _sent(start: Checkpoint, task: Task) -> Checkpoint:
+    """The checkpoint as a worker gets it: where it is near, without its bytes.
+
+    Who has put it there may be gone: a second attempt gets the bytes.
+    """
+    if start.near is not None and (task.attempts is None or task.attempts.max() < 2):
+        return replace(start, data=b"")
+    start = replace(start, near=None)
+    return replace(start, data=start.bytes)
+
+
+def _fetched(saved: Checkpoint) -> Checkpoint:
+    """The checkpoint as the log gets it: with its bytes, wherever workers may find them."""
+    if isinstance(saved.data, bytes):
+        return saved
+    return replace(saved, data=saved.data.get(), near=saved.data)
 
 
 def _lost(task: int, error: Exception) -> Lost:

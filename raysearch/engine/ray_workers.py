@@ -5,7 +5,7 @@ The job lies in the object store, and is taken out once by every worker process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ from ..trial import Floats, Ints
 from .evaluate import evaluate
 from .objective import Signature, examine, ready
 from .ray_wake import awake
-from .records import Job, Reports, Results, Task, Trials
+from .records import Elsewhere, Job, Reports, Results, Task, Trials
 from .stream import stream
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -57,12 +57,19 @@ def run(
     return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
 
 
-def stream_task(box: list[ray.ObjectRef[Any]], task: Task) -> Iterator[Reports | Results]:
-    """What a Ray task of generators does: it yields Reports, and at the end Results."""
+def stream_task(
+    box: list[ray.ObjectRef[Any]],
+    task: Task,
+    put: Callable[[bytes], bytes | Elsewhere] = bytes,
+) -> Iterator[Reports | Results]:
+    """What a Ray task of generators does: it yields Reports, and at the end Results.
+
+    put  leaves a checkpoint somewhere
+    """
     job, signature = opened(box[0])
     columns = replace(task.trials.columns, parameters=job.space.parameters)
     trials = replace(task.trials, columns=columns)
-    yield from stream(job, signature, replace(task, trials=trials), kill=True)
+    yield from stream(job, signature, replace(task, trials=trials), kill=True, put=put)
 
 
 def _stream(*what: Any) -> Iterator[Reports | Results]:

@@ -67,10 +67,10 @@ def _multiplied(space: Space, i: int, x: Floats, factor: Floats) -> Floats:
         z = ndtri(np.clip(x, 2.0**-53, 1 - 2.0**-53))
         return np.asarray(ndtr(factor * z), dtype=np.float64)
     if getattr(axis, "log", False):
-        to = x + np.log(factor) / math.log(axis.high / axis.low)  # type: ignore[attr-defined]
+        far = x + np.log(factor) / math.log(axis.high / axis.low)  # type: ignore[attr-defined]
     else:
-        to = x * factor
-    to = np.clip(to, 0.0, 1.0).astype(np.float64)
+        far = x * factor
+    to: Floats = np.clip(far, 0.0, 1.0)
     if math.isinf(axis.size):
         return to
     before, after = (axis.index(axis.decode(at)) for at in (np.clip(x, 0, 1), to))
