@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .errors import StudyError as StudyError
     from .errors import UsageError as UsageError
     from .repeats import repeated as repeated
+    from .replay import replay as replay
     from .search import confirm as confirm
     from .search import retry as retry
     from .search import search as search
@@ -67,6 +68,7 @@ _MODULES = {
     "errors": "ClusterError Interrupted ObjectiveError RaysearchError SearchFailed SpaceError "
     "StudyError UsageError",
     "repeats": "repeated",
+    "replay": "replay",
     "search": "confirm retry search",
     "space": "Array Choice Float Int Space",
     "stopping": "NoImprovement RegretBelow Target",

@@ -20,9 +20,10 @@ from ray import exceptions as lost
 
 from .ray_tasks import RayTasks
 from .ray_workers import run, stream_task
-from .records import Job, Reports, Results, Task
+from .records import Elsewhere, Job, Reports, Results, Task
 
 _SIGNAL = signal.SIGURG  # ignored where nobody handles it, so that it can do no harm
+_PATIENCE = 30  # seconds for weights to come
 _SMALL = 100_000  # bytes that travel with a message
 _LOOK = 0.1  # seconds between two looks whether a task has been cancelled
 
@@ -56,20 +57,27 @@ class Actor:
 class Shared:
     """Bytes in the object store, as long as the actor lives that has put them there.
 
-    ref  to them
+    ref    to them
+    actor  that actor's name in Ray
     """
 
     ref: Any
+    actor: str
 
     def get(self) -> bytes:
         """Bring them here."""
-        data: bytes = ray.get(self.ref)
+        try:
+            data: bytes = ray.get(self.ref, timeout=_PATIENCE)
+        except lost.GetTimeoutError as error:  # where the actor has died only now
+            raise lost.ObjectLostError(self.ref.hex(), "", "") from error
         return data
 
 
 def _put(data: bytes) -> bytes | Shared:
     """Leave a checkpoint in the object store, if that is worth its while."""
-    return Shared(ray.put(data)) if len(data) > _SMALL else data
+    if len(data) <= _SMALL:
+        return data
+    return Shared(ray.put(data), ray.get_runtime_context().get_actor_id())
 
 
 class Actors:
@@ -121,6 +129,11 @@ class Actors:
             ray.kill(actor)
             self._at.pop(actor, None)
             self._killed.discard(task)
+
+    def has(self, near: Elsewhere) -> bool:
+        """Whether the actor lives that has put it there."""
+        living = (*self._idle, *self._busy.values())
+        return isinstance(near, Shared) and near.actor in {a._actor_id.hex() for a in living}
 
     def close(self) -> None:
         """Kill all."""

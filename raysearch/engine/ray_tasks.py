@@ -102,11 +102,22 @@ class RayTasks:
             trials, columns = task.trials, task.trials.columns
             if self._streams:
                 bare = replace(columns, parameters={})  # the worker has them
-                starts = {i: _sent(start, task) for i, start in task.starts.items()}
+                starts = {i: self._sent(start, task) for i, start in task.starts.items()}
                 what: Any = [replace(task, trials=replace(trials, columns=bare), starts=starts)]
             else:
                 what = trials.number, columns.numbers, columns.active, trials.budget
             self._tasks[self._workers.begin(task.id, self._box, *what)] = task.id
+
+    def _sent(self, start: Checkpoint, task: Task) -> Checkpoint:
+        """The checkpoint as a worker gets it: without its bytes, where workers have them.
+
+        They may be lost just then: a second attempt gets the bytes.
+        """
+        first = task.attempts is None or task.attempts.max() < 2
+        if start.near is not None and first and self._workers.has(start.near):
+            return replace(start, data=b"")
+        start = replace(start, near=None)
+        return replace(start, data=start.bytes)
 
     def cancel(self, task: int) -> None:
         """Raise KeyboardInterrupt in it; after a moment, end its worker."""
@@ -201,17 +212,6 @@ class RayTasks:
         if self._proved:  # elsewhere it works: no fault of the trial
             return Lost(task, "node", str(cause))
         raise cause
-
-
-def _sent(start: Checkpoint, task: Task) -> Checkpoint:
-    """The checkpoint as a worker gets it: where it is near, without its bytes.
-
-    Who has put it there may be gone: a second attempt gets the bytes.
-    """
-    if start.near is not None and (task.attempts is None or task.attempts.max() < 2):
-        return replace(start, data=b"")
-    start = replace(start, near=None)
-    return replace(start, data=start.bytes)
 
 
 def _fetched(saved: Checkpoint) -> Checkpoint:

@@ -96,6 +96,9 @@ class Workers(Protocol):
     def over(self, task: int, error: Exception | None) -> None:
         """It has come back, or is lost by this error."""
 
+    def has(self, near: Elsewhere) -> bool:
+        """Whether workers can still get these bytes."""
+
     def close(self) -> None:
         """Nothing runs any more."""
 
@@ -124,6 +127,10 @@ class Picked:
 
     def over(self, task: int, error: Exception | None) -> None:
         """Ray sees to its worker."""
+
+    def has(self, near: Elsewhere) -> bool:
+        """They keep nothing."""
+        return False
 
     def close(self) -> None:
         """Ray sees to its workers."""

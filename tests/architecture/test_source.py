@@ -24,7 +24,7 @@ LAYERS = (
     "engine",
     "log finished study",
     "report",
-    "arguments stopping repeats reruns monitor resume session search",
+    "arguments stopping repeats reruns monitor resume session search replay",
     "simulate",
     "testing cli integrations",
 )

@@ -242,3 +242,18 @@ def test_members_by_ask_and_tell_know_their_parents():
     parents = [trial.parent for trial in loop.ask(5)]
     assert None not in parents
     assert len(set(parents)) == 4
+
+
+def test_the_schedule_found_is_a_single_training():
+    study = search()
+    schedule = study.schedule()
+    assert schedule["from"].to_pylist() == [0.0, 2.0, 4.0]
+    assert schedule["to"].to_pylist() == [2.0, 4.0, 6.0]
+    assert schedule["number"][-1].as_py() == study.best.number
+    again = rs.replay(training, study, address="inline", progress=False)
+    assert again.trials["config.lr"].to_pylist() == schedule["config.lr"].to_pylist()
+    assert again.trials["metrics.loss"].to_pylist() == schedule["metrics.loss"].to_pylist()
+    assert again.best.metrics == study.best.metrics
+    other = int(study.ranking[-1])
+    again = rs.replay(training, study, other, address="inline", progress=False)
+    assert again.best.metrics == study.trial(other).metrics
