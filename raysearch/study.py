@@ -226,19 +226,16 @@ class Study:
         return None
 
     def schedule(self, number: int | None = None) -> pa.Table:
-        """How a trial, or the best one, was trained: one row for each that it went on from.
-
-        Columns: number, from and to (budgets), config.*, metrics.*. See `raysearch.replay`.
-        """
-        line = [self.best.number if number is None else self.trial(number).number]
+        """The way to a trial, or the best: number, from, to, config, metrics; see `replay`."""
+        line = [(self.best if number is None else self.trial(number)).number]
         parent = dict(zip(*self.columns("number", "parent").to_pydict().values(), strict=True))
-        while parent[line[-1]] is not None:
-            line.append(parent[line[-1]])
+        while (before := parent[line[-1]]) is not None:
+            line.append(before)
         table = self.trials.filter(pc.is_in(self.trials["number"], pa.array(line)))
         table = table.sort_by("number").rename_columns({"budget": "to"})
         table = table.append_column("from", pa.array([0.0, *table["to"].to_pylist()[:-1]]))
-        wanted = [n for n in table.column_names if n.startswith((CONFIG, METRICS))]
-        return table.select(["number", "from", "to", *wanted])
+        named = (n for n in table.column_names if n.startswith((CONFIG, METRICS)))
+        return table.select(["number", "from", "to", *named])
 
     def trial(self, number: int) -> FinishedTrial:
         """The trial of this number; UsageError if there is none that is over."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ class Actor:
             yield from stream_task(what[0], what[1], _put)
 
 
+#: in an actor, what it has put last: until others' claims have arrived, nothing else holds it
+_held: deque[Any] = deque(maxlen=16)
+
+
 @dataclass(frozen=True)
 class Shared:
     """Bytes in the object store, as long as the actor lives that has put them there.
@@ -77,7 +82,8 @@ def _put(data: bytes) -> bytes | Shared:
     """Leave a checkpoint in the object store, if that is worth its while."""
     if len(data) <= _SMALL:
         return data
-    return Shared(ray.put(data), ray.get_runtime_context().get_actor_id())
+    _held.append(ray.put(data))
+    return Shared(_held[-1], ray.get_runtime_context().get_actor_id())
 
 
 class Actors:
