@@ -194,3 +194,16 @@ def test_a_trial_goes_on_from_the_nearest_ancestor_that_has_saved():
     assert log.starts(trial(2, 1))[0].bytes == b"zero"
     log.save(Checkpoint(1, 3.0, b"one", rung=True))
     assert log.starts(trial(2, 1))[0].bytes == b"one"
+
+
+def test_those_that_others_may_go_on_from_stay_until_they_are_not_named(kept):
+    kept.retain(frozenset())
+    save(kept, 0, 1, rung=True)
+    kept.retain(frozenset({0}))
+    for child in (1, 2):
+        assert start(kept, child, parent=0) == {"step": 1, "of": 0}
+        save(kept, child, 2, rung=True)
+    kept.retain(frozenset({0, 1, 2}))
+    assert start(kept, 3, parent=0) == {"step": 1, "of": 0}
+    kept.retain(frozenset({1, 2}))
+    assert kept.numbers() == [1, 2]

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,3 +262,30 @@ def test_the_schedule_found_is_a_single_training():
     other = int(study.ranking[-1])
     again = rs.replay(training, study, other, address="inline", progress=False)
     assert again.best.metrics == study.trial(other).metrics
+
+
+KILLED = """
+import os, signal
+import numpy as np
+import raysearch as rs
+from tests.unit.test_strategies_population import search, training
+
+def dies(config, trial):
+    for step, (metrics, state) in enumerate(training(config, trial)):
+        if trial.number == 8 and step == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield metrics, state
+
+search(objective=dies, study="pbt")
+"""
+
+
+def test_a_driver_that_is_killed_loses_nothing(tmp_path):
+    root = str(Path(__file__).parents[2])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED], cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert killed.returncode == -signal.SIGKILL
+    names = ["number", "parent", "budget", "config.lr", "metrics.loss"]
+    found = search(study=tmp_path / "pbt").trials.sort_by("number").select(names)
+    assert found.to_pydict() == search().trials.sort_by("number").select(names).to_pydict()
