@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import ray
 from ray import exceptions as lost
 
@@ -72,7 +73,7 @@ class Shared:
     def get(self) -> bytes:
         """Bring them here."""
         try:
-            data: bytes = ray.get(self.ref, timeout=_PATIENCE)
+            data: bytes = ray.get(self.ref, timeout=_PATIENCE).tobytes()
         except lost.GetTimeoutError as error:  # where the actor has died only now
             raise lost.ObjectLostError(self.ref.hex(), "", "") from error
         return data
@@ -82,7 +83,7 @@ def _put(data: bytes) -> bytes | Shared:
     """Leave a checkpoint in the object store, if that is worth its while."""
     if len(data) <= _SMALL:
         return data
-    _held.append(ray.put(data))
+    _held.append(ray.put(np.frombuffer(data, np.uint8)))  # arrays are not copied once more
     return Shared(_held[-1], ray.get_runtime_context().get_actor_id())
 
 
