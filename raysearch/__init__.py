@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .errors import UsageError as UsageError
     from .evolve import evolve as evolve
     from .repeats import repeated as repeated
+    from .replay import replay as replay
     from .search import confirm as confirm
     from .search import retry as retry
     from .search import search as search
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.median_stopping import MedianStopping as MedianStopping
     from .strategies.nsga2 import NSGA2 as NSGA2
+    from .strategies.population_based import PopulationBased as PopulationBased
     from .strategies.portfolio import Portfolio as Portfolio
     from .strategies.quasi_random import QuasiRandom as QuasiRandom
     from .strategies.random import RandomSearch as RandomSearch
@@ -73,6 +75,7 @@ _MODULES = {
     "StudyError UsageError",
     "evolve": "evolve",
     "repeats": "repeated",
+    "replay": "replay",
     "search": "confirm retry search",
     "space": "Array Choice Float Int Space",
     "stopping": "NoImprovement RegretBelow Target",

@@ -121,6 +121,11 @@ def check_budgets(objective: Callable[..., Any], strategy: AnyStrategy) -> None:
             f"strategy: {name} says how far a trial is trained, which the objective "
             "cannot know; yield metrics, or take trial as second argument and read trial.budget"
         )
+    if signature.member and not strategy.budgets():
+        raise UsageError(
+            f"strategy: a class with step is trained for as long as the strategy says, and {name} "
+            "says nothing; take one with budgets, such as PopulationBased() or ASHA()"
+        )
 
 
 def check_costs(strategy: AnyStrategy, reproducible: bool) -> None:

@@ -121,7 +121,7 @@ class AskTell:
                 trial = replace(trial, budget=float(batch.budget[i]))
             if batch.parent is not None:
                 told_as = replace(told_as, parent=batch.parent[one])
-                trial = replace(trial, parent=self._numbers.pop(int(batch.parent[i]), None))
+                trial = replace(trial, parent=self._numbers.get(int(batch.parent[i])))
                 self._numbers[int(batch.number[i])] = trial.number
             self._pending[trial.number] = _Asked(trial, told_as)
             trials.append(trial)

@@ -230,6 +230,18 @@ class Study:
             trial = None if trial.parent is None else self.trial(trial.parent)
         return None
 
+    def schedule(self, number: int | None = None) -> pa.Table:
+        """The way to a trial, or the best: number, from, to, config, metrics; see `replay`."""
+        line = [(self.best if number is None else self.trial(number)).number]
+        parent = dict(zip(*self.columns("number", "parent").to_pydict().values(), strict=True))
+        while (before := parent[line[-1]]) is not None:
+            line.append(before)
+        table = self.trials.filter(pc.is_in(self.trials["number"], pa.array(line)))
+        table = table.sort_by("number").rename_columns({"budget": "to"})
+        table = table.append_column("from", pa.array([0.0, *table["to"].to_pylist()[:-1]]))
+        named = (n for n in table.column_names if n.startswith((CONFIG, METRICS)))
+        return table.select(["number", "from", "to", *named])
+
     def trial(self, number: int) -> FinishedTrial:
         """The trial of this number; UsageError if there is none that is over."""
         found = np.flatnonzero(self._index.number == number)

@@ -42,8 +42,9 @@ class Batch:
             points that come from elsewhere (an earlier strategy, a retry, a colleague)
     budget  (k,) how far each is to be trained, in the unit of the objective's steps, as
             counted from the first of its ancestors; None: in full
-    parent  (k,) number of the point that each goes on from: the same configuration with a
-            lower budget, told already; ROOT: it begins from its beginning. None: all do
+    parent  (k,) number of the point that each goes on from: one with a lower budget, told
+            already, and of the same configuration, unless the strategy changes that in
+            training; ROOT: it begins from its beginning. None: all do
     """
 
     x: Floats
@@ -93,8 +94,9 @@ class Trial:
     data    what was passed as ``search(data=...)``
     budget  how far it is to be trained, in the unit of the objective's steps, as counted from
             the very beginning; None: in full
-    parent  number of the trial that it goes on from, of the same configuration with a lower
-            budget; None: it begins from its beginning
+    parent  number of the trial that it goes on from, with a lower budget, and of the same
+            configuration unless the strategy changes it in training; None: it begins from its
+            beginning
     checkpoint  what the parent, or an earlier attempt, has saved last; None: nothing
     device  "cuda:0" if there is a GPU for it, its only visible one or the first of several;
             else "cpu"

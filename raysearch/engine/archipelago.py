@@ -122,6 +122,9 @@ class Archipelago:
         """Stops nothing."""
         return None
 
+    def parents(self) -> None:
+        """Each goes on from its own: trials of islands save nothing."""
+
     # --- the way back -------------------------------------------------------------------------
 
     def replay(self) -> Archipelago:

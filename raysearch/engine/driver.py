@@ -67,6 +67,12 @@ class Log(Protocol):
     def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""
 
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        """Keep what these trials have saved, and drop what was to be kept until now.
+
+        None: of every configuration the last one stays.
+        """
+
 
 Watcher = Callable[[Loop, Sequence[Finished]], bool]
 
@@ -119,6 +125,7 @@ class Driver:
     def run(self) -> Why:
         """Search. Returns why it ended."""
         loop = self.loop
+        self.log.retain(self.proposer.parents())
         while True:
             room = self.proposer.max_pending(2 * max(1, loop.slots))
             self.executor.want(loop.appetite(room))
@@ -213,6 +220,7 @@ class Driver:
             self._write(partial(self.log.save, saved))
         if finished:
             self._write(partial(self.log.append, finished))
+            self.log.retain(self.proposer.parents())
         if self.watch(self.loop, finished) and not self.loop.draining:
             self.stop(Stop("drain"))
         submits, self._unsubmitted = self._unsubmitted, []

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import ObjectiveError
 from ..space import Array, Columns
+from .member import METHODS, Member
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,12 +31,14 @@ class Signature:
     takes_trial  with the `Trial` as second argument
     reports      it is a generator: it yields metrics as it goes on
     is_class     it is a class, to be made an instance of first: `ready`
+    member       of instances that hold a training and never end: `Member`
     """
 
     vectorized: bool = False
     takes_trial: bool = False
     reports: bool = False
     is_class: bool = False
+    member: bool = False
 
 
 def vectorized(function: F) -> F:
@@ -85,13 +88,13 @@ def ready(
         return objective
     given = {"data": data, "device": device}
     try:
-        made: Callable[..., Any] = objective(**{name: given[name] for name in _missing(objective)})
+        made: Any = objective(**{name: given[name] for name in _missing(objective)})
     except Exception as error:
         raise ObjectiveError(
             f"objective: {kind.__name__}.__init__ raised {type(error).__name__}: {error}\n"
             + "".join(traceback.format_exception(error))
         ) from error
-    return made
+    return Member(made, _takes_trial(made.step)) if _is_member(kind) else made
 
 
 def _class(objective: Any) -> type | None:
@@ -100,21 +103,49 @@ def _class(objective: Any) -> type | None:
     return inner if inspect.isclass(inner) else None
 
 
+def _has(kind: type, method: str) -> bool:
+    return any(method in vars(base) for base in kind.__mro__)
+
+
+def _is_member(kind: type) -> bool:
+    return not _has(kind, "__call__") and all(_has(kind, method) for method in METHODS)
+
+
 def _examine_class(objective: Any) -> Signature:
     kind: Any = _class(objective)
-    if not any("__call__" in vars(base) for base in kind.__mro__):
+    member = _is_member(kind)
+    if not (member or _has(kind, "__call__")):
+        lacking = [method for method in METHODS if not _has(kind, method)]
         raise ObjectiveError(
-            f"objective: expected a class with __call__(config), found {kind.__name__}, which has "
-            "none"
+            "objective: expected a class with __call__(config), or with step, save and load, found "
+            f"{kind.__name__}, which lacks __call__ and {lacking}"
         )
     if not set(_missing(objective)) <= set(_GIVEN):
         raise ObjectiveError(
             f"objective: expected a class whose __init__ takes nothing, data or device, found "
             f"{_describe(objective)}; fix the others with functools.partial"
         )
+    if member:
+        for method in METHODS:
+            _check_method(kind, method)
+        return Signature(takes_trial=True, reports=True, is_class=True, member=True)
     call = functools.partial(kind.__call__, None)  # as an instance's: without self
     many = bool(getattr(kind, "__vectorized__", False))
     return replace(_examine(vectorized(call) if many else call), is_class=True)
+
+
+def _check_method(kind: type, method: str) -> None:
+    """Refuse a method of a member that cannot be called as it will be."""
+    call = functools.partial(getattr(kind, method), None)  # as an instance's: without self
+    wanted = METHODS[method]
+    many = 2 if method == "step" and _takes_trial(call) else len(wanted)
+    try:
+        inspect.signature(call).bind(*range(many))
+    except TypeError:
+        raise ObjectiveError(
+            f"objective: expected {kind.__name__} with {method}({', '.join(wanted)}), found "
+            f"{method}{inspect.signature(call)}"
+        ) from None
 
 
 def _missing(objective: Any) -> list[str]:

@@ -44,6 +44,9 @@ class Host(Protocol):
     def report(self, trials: Trials, reports: Reports) -> int | None:
         """Take in how trials stand; the index of the report at which they are to be stopped."""
 
+    def parents(self) -> frozenset[int] | None:
+        """Trials that others may go on from; None: each from its own configuration's last."""
+
 
 class Rebuilding(Protocol):
     """Brings a host back to where it was."""
@@ -106,6 +109,9 @@ class Nobody:
         """Stops nothing."""
         return None
 
+    def parents(self) -> None:
+        """Nobody is asked for."""
+
 
 @dataclass
 class _Pending:
@@ -162,6 +168,11 @@ class Proposer:
     def max_pending(self, slots: int) -> int:
         """How many points the strategy can bear to be pending, given that many slots."""
         return self.strategy.max_pending(self.state, slots)
+
+    def parents(self) -> frozenset[int] | None:
+        """Numbers in the study of trials that others may go on from, if the strategy says so."""
+        found = self.strategy.parents(self.state)
+        return None if found is None else frozenset((found + self.first).tolist())
 
     def ask(self, n: int) -> Trials:
         """At most n trials, with their numbers in the study."""

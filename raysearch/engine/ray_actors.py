@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import ray
 from ray import exceptions as lost
 
 from .passage import Passed
 from .ray_tasks import RayTasks
 from .ray_workers import run, stream_task
-from .records import Job, Reports, Results
+from .records import Elsewhere, Job, Reports, Results, Task
 
 _SIGNAL = signal.SIGURG  # ignored where nobody handles it, so that it can do no harm
+_PATIENCE = 30  # seconds for weights to come
+_SMALL = 100_000  # bytes that travel with a message
 _LOOK = 0.1  # seconds between two looks whether a task has been cancelled
 
 
@@ -48,7 +53,39 @@ class Actor:
     def stream(self, sent: Any) -> Iterator[tuple[str, Reports | Results]]:
         """One task of generators."""
         with _listening():
-            yield from stream_task(sent)
+            yield from stream_task(sent, _put)
+
+
+#: in an actor, what it has put last: until others' claims have arrived, nothing else holds it
+_held: deque[Any] = deque(maxlen=16)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Bytes in the object store, as long as the actor lives that has put them there.
+
+    ref    to them
+    actor  that actor's name in Ray
+    """
+
+    ref: Any
+    actor: str
+
+    def get(self) -> bytes:
+        """Bring them here."""
+        try:
+            data: bytes = ray.get(self.ref, timeout=_PATIENCE).tobytes()
+        except lost.GetTimeoutError as error:  # where the actor has died only now
+            raise lost.ObjectLostError(self.ref.hex(), "", "") from error
+        return data
+
+
+def _put(data: bytes) -> bytes | Shared:
+    """Leave a checkpoint in the object store, if that is worth its while."""
+    if len(data) <= _SMALL:
+        return data
+    _held.append(ray.put(np.frombuffer(data, np.uint8)))  # arrays are not copied once more
+    return Shared(_held[-1], ray.get_runtime_context().get_actor_id())
 
 
 class Actors:
@@ -59,6 +96,7 @@ class Actors:
         self._streams = streams
         self._idle: list[Any] = []
         self._busy: dict[int, Any] = {}
+        self._at: dict[Any, int] = {}  # the last trial of each, where trials have parents
         self._killed: set[int] = set()  # tasks
         self._made = 0
 
@@ -68,8 +106,21 @@ class Actors:
 
     def begin(self, task: int, sent: Any) -> Any:
         """In an actor that is idle, or a new one."""
-        actor = self._busy[task] = self._idle.pop() if self._idle else self._new()
-        return (actor.stream if self._streams else actor.run).remote(sent)
+        if not self._streams:
+            actor = self._busy[task] = self._idle.pop() if self._idle else self._new()
+            return actor.run.remote(sent)
+        actor = self._busy[task] = self._nearest(sent[1])
+        return actor.stream.remote(sent)
+
+    def _nearest(self, task: Task) -> Any:
+        """An actor for the task, best the one in which the training that goes on has its place."""
+        sources = {start.number for start in task.starts.values()}
+        idle = sorted(self._idle, key=lambda actor: self._at.get(actor) in sources)
+        actor = idle[-1] if idle else self._new()
+        if idle:
+            self._idle.remove(actor)
+        self._at[actor] = int(task.trials.number[-1])
+        return actor
 
     def force(self, task: int, ref: Any) -> None:
         """Kill the actor."""
@@ -84,7 +135,13 @@ class Actors:
             self._idle.append(actor)
         else:
             ray.kill(actor)
+            self._at.pop(actor, None)
             self._killed.discard(task)
+
+    def has(self, near: Elsewhere) -> bool:
+        """Whether the actor lives that has put it there."""
+        living = (*self._idle, *self._busy.values())
+        return isinstance(near, Shared) and near.actor in {a._actor_id.hex() for a in living}
 
     def close(self) -> None:
         """Kill all."""

@@ -23,7 +23,7 @@ from .ray_machines import Growth, fit, leaving, request_of
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
 from .ray_workers import Picked, Workers, remote
-from .records import Done, ExecutorEvent, Job, Lost, Reported, Reports, Task
+from .records import Checkpoint, Done, ExecutorEvent, Job, Lost, Reported, Reports, Task
 
 _REFRESH_SECONDS = 1.0
 _GRACE = 0.5  # seconds that a task has to end once it is asked to, and then between two blows
@@ -113,7 +113,9 @@ class RayTasks:
             trials, columns = task.trials, task.trials.columns
             if self._streams:
                 bare = replace(columns, parameters={})  # the worker has them
-                sent: Any = self._job, replace(task, trials=replace(trials, columns=bare))
+                starts = {i: self._sent(start, task) for i, start in task.starts.items()}
+                trials = replace(trials, columns=bare)
+                sent: Any = self._job, replace(task, trials=trials, starts=starts)
             else:
                 sent = (
                     self._job,
@@ -124,6 +126,17 @@ class RayTasks:
                     task.stretch,
                 )
             self._tasks[self._workers.begin(task.id, sent)] = task.id
+
+    def _sent(self, start: Checkpoint, task: Task) -> Checkpoint:
+        """The checkpoint as a worker gets it: without its bytes, where workers have them.
+
+        They may be lost just then: a second attempt gets the bytes.
+        """
+        first = task.attempts is None or task.attempts.max() < 2
+        if start.near is not None and first and self._workers.has(start.near):
+            return replace(start, data=b"")
+        start = replace(start, near=None)
+        return replace(start, data=start.bytes)
 
     def cancel(self, task: int) -> None:
         """Raise KeyboardInterrupt in it; after a moment, end its worker."""
@@ -196,6 +209,8 @@ class RayTasks:
                 found = ray.get(next(ref) if isinstance(ref, ray.ObjectRefGenerator) else ref)
                 if isinstance(found, tuple):
                     node, found = found
+                if isinstance(found, Reports) and found.saved:
+                    found = replace(found, saved=tuple(map(_fetched, found.saved)))
             except Exception as error:
                 event: ExecutorEvent = self._missing(task, error)
                 failed = error
@@ -228,6 +243,13 @@ class RayTasks:
         if self._proved:  # elsewhere it works: no fault of the trial
             return Lost(task, "node", str(cause))
         raise cause
+
+
+def _fetched(saved: Checkpoint) -> Checkpoint:
+    """The checkpoint as the log gets it: with its bytes, wherever workers may find them."""
+    if isinstance(saved.data, bytes):
+        return saved
+    return replace(saved, data=saved.data.get(), near=saved.data)
 
 
 def _lost(task: int, error: Exception) -> Lost:

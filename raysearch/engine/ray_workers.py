@@ -5,7 +5,7 @@ The job lies in the object store, and is taken out once by every worker process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from .evaluate import evaluate
 from .objective import Signature, examine, ready
 from .passage import Passed, Stretch
 from .ray_wake import awake
-from .records import Job, Reports, Results, Task, Trials
+from .records import Elsewhere, Job, Reports, Results, Task, Trials
 from .stream import stream
 from .stretch import go
 
@@ -63,17 +63,21 @@ def run(sent: Sent) -> Results | Passed:
     return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
 
 
-def stream_task(sent: tuple[ray.ObjectRef[Any], Task]) -> Iterator[tuple[str, Reports | Results]]:
+def stream_task(
+    sent: tuple[ray.ObjectRef[Any], Task], put: Callable[[bytes], bytes | Elsewhere] = bytes
+) -> Iterator[tuple[str, Reports | Results]]:
     """What a Ray task of generators does.
 
-    It yields Reports, and at the end Results, each with the machine that it is on.
+    It yields Reports, and at the end Results, each with the machine that it is on; put leaves a
+    checkpoint somewhere.
     """
     reference, task = sent
     job, signature = opened(reference)
     columns = replace(task.trials.columns, parameters=job.space.parameters)
     trials = replace(task.trials, columns=columns)
     node = ray.get_runtime_context().get_node_id()
-    with closing(stream(job, signature, replace(task, trials=trials), kill=True)) as parts:
+    task = replace(task, trials=trials)
+    with closing(stream(job, signature, task, kill=True, put=put)) as parts:
         for part in parts:
             yield node, part
 
@@ -101,6 +105,9 @@ class Workers(Protocol):
 
     def over(self, task: int, error: Exception | None) -> None:
         """It has come back, or is lost by this error."""
+
+    def has(self, near: Elsewhere) -> bool:
+        """Whether workers can still get these bytes."""
 
     def close(self) -> None:
         """Nothing runs any more."""
@@ -130,6 +137,10 @@ class Picked:
 
     def over(self, task: int, error: Exception | None) -> None:
         """Ray sees to its worker."""
+
+    def has(self, near: Elsewhere) -> bool:
+        """They keep nothing."""
+        return False
 
     def close(self) -> None:
         """Ray sees to its workers."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,13 @@ class Trials:
         )
 
 
+class Elsewhere(Protocol):
+    """Bytes that lie in a file, or in another process."""
+
+    def get(self) -> bytes:
+        """Bring them here."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a trial has saved, to go on from there.
@@ -108,12 +115,20 @@ class Checkpoint:
     step    it had reached
     data    its state, as `raysearch.engine.checkpoint` packs it
     rung    whether it stood at one of the strategy's rungs, or at the end of its budget
+    near    where workers have the data; None: nowhere
     """
 
     number: int
     step: float
-    data: bytes
+    data: bytes | Elsewhere
     rung: bool = False
+    near: Elsewhere | None = None
+
+    @property
+    def bytes(self) -> bytes:
+        """The data, from the nearest place."""
+        data = self.near or self.data
+        return data if isinstance(data, bytes) else data.get()
 
 
 @dataclass(frozen=True)

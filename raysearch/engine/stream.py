@@ -12,7 +12,8 @@ import math
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,14 @@ from ..trial import COMPLETE, CRASHED, TIMEOUT, Floats
 from .checkpoint import pack, reported
 from .evaluate import Outcomes, arguments_of, overdue, worker
 from .gradients import flattened
+from .member import Member, Save
 from .metrics import Invalid, Row, clean, columns_of, impossible
 from .objective import Signature
-from .records import Checkpoint, Job, Reports, Results, Task
+from .records import Checkpoint, Elsewhere, Job, Reports, Results, Task
 from .surroundings import Surroundings
 from .watchdog import Watchdog
+
+State = Mapping[str, Any] | Save
 
 _FLUSH, _LATEST = 50_000_000, 5_000_000_000  # ns between two sendings, unless one is due at once
 _PATIENT = 500.0  # a task with a long pace, one of many, gathers for so many paces
@@ -35,18 +39,23 @@ _SAVE = 10_000_000_000  # ns between two checkpoints that no rung asks for
 
 
 def stream(
-    job: Job, signature: Signature, task: Task, kill: bool = False
+    job: Job,
+    signature: Signature,
+    task: Task,
+    kill: bool = False,
+    put: Callable[[bytes], bytes | Elsewhere] = bytes,
 ) -> Generator[Reports | Results]:
     """Run the trials of a task; what they report, and at the end their results.
 
-    Arguments are as of `evaluate`. The reports of a trial have steps that ascend.
+    Arguments are as of `evaluate`; put leaves the bytes of a checkpoint somewhere. The reports of
+    a trial have steps that ascend.
     """
     epoch = time.time_ns() - time.perf_counter_ns()
     seeds = rng.trial_seeds(job.seed, task.trials.number).tolist()
     batch = Outcomes(len(task.trials))
     rows: list[Row] = []
     budget = np.full(len(task.trials), np.nan)
-    gather = _Gather(task, epoch)
+    gather = _Gather(task, epoch, put)
     with Watchdog(kill) as watchdog, Surroundings() as surroundings:
         for i in range(len(task.trials)):
             surroundings.renew(seeds[i])
@@ -76,20 +85,17 @@ class _Run:
         self._budget = float(task.trials.budgets[i])
         self.step = self._start.step if self._start else 0.0
         self.row: Row = {}
+        self._live = False  # whether an instance is where the trial goes on
 
     def steps(self, batch: Outcomes, watchdog: Watchdog) -> Iterator[Reports]:
         """Run it to its end, or its budget; how it ended goes into the batch."""
         i, timeout, gather = self._i, self._job.timeout, self._gather
+        self._fetch()
         began = batch.began[i] = time.perf_counter_ns()
         deadline = math.inf if timeout is None else began + timeout * 1e9
         generator: Any = iter(())
         try:
-            trial = self._task.trials.take(slice(i, i + 1))
-            starts = {0: self._start} if self._start else {}
-            (arguments,) = arguments_of(self._job, self._signature, trial, [self._seed], starts)
-            if self._start:
-                self.row = reported(self._start.data)  # all that there is, if it was the end
-            generator = self._job.objective(*arguments)
+            generator = self._begin()
             while not self.step >= self._budget:  # which may be NaN
                 if timeout is not None:
                     watchdog.begin(max(deadline - time.perf_counter_ns(), 1) / 1e9)
@@ -100,10 +106,14 @@ class _Run:
                 self._take(value, time.perf_counter_ns() - began)
                 if gather.due:
                     yield gather.flush()
+            if not self.row and self._start:
+                self.row = reported(self._start.bytes)  # it had come to its end
             if not self.row:
                 raise Invalid("expected a generator that yields metrics, found one without yield")
             self._check(self.row)
             gather.end(i)
+            if isinstance(self._job.objective, Member):
+                self._job.objective.at = int(self._task.trials.number[i]), self.step
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:
@@ -116,6 +126,25 @@ class _Run:
         if time.perf_counter_ns() > deadline and batch.state[i] not in (CRASHED, TIMEOUT):
             batch.state[i] = TIMEOUT
             batch.errors.setdefault(i, overdue(timeout or 0.0))
+
+    def _fetch(self) -> None:
+        """Bring the checkpoint here, where it is needed; if it is lost, so is the task."""
+        objective, start = self._job.objective, self._start
+        if isinstance(objective, Member):
+            self._live = start is not None and objective.at == (start.number, start.step)
+            objective.at = None
+        if start is not None and not self._live:
+            self._start = replace(start, data=start.bytes, near=None)
+
+    def _begin(self) -> Iterator[Any]:
+        """The objective at work; an instance that is where the trial goes on loads nothing."""
+        start = None if self._live else self._start
+        run = self._job.objective.go_on if self._live else self._job.objective  # type: ignore[attr-defined]
+        trial = self._task.trials.take(slice(self._i, self._i + 1))
+        starts = {} if start is None else {0: start}
+        (arguments,) = arguments_of(self._job, self._signature, trial, [self._seed], starts)
+        generator: Iterator[Any] = run(*arguments)
+        return generator
 
     def _take(self, value: Any, spent: int) -> None:
         """Take in what was yielded."""
@@ -146,16 +175,17 @@ class _Run:
 class _Gather:
     """Reports that wait to be sent together, and the state that was saved last."""
 
-    def __init__(self, task: Task, epoch: int) -> None:
-        self._task, self._epoch = task, epoch
+    def __init__(self, task: Task, epoch: int, put: Callable[[bytes], bytes | Elsewhere]) -> None:
+        self._task, self._epoch, self._put = task, epoch, put
         self._pace = round(task.pace * 1e9)
         self._flush = min(max(_FLUSH, round(_PATIENT * self._pace)), _LATEST)
         self._items: list[tuple[int, float, int, int, int, Row]] = []
         self._held: tuple[int, float, int, int, int, Row] | None = None  # left out, if none follows
         self._saved: list[Checkpoint] = []
-        self._state: tuple[float, Mapping[str, Any], Row] | None = None  # saved, and not sent
+        self._state: tuple[float, State, Row] | None = None  # saved, and not sent
         self._at_once = False
-        self._kept = self._sent = self._stored = 0  # when
+        self._kept = self._sent = 0  # when
+        self._stored = time.perf_counter_ns()
 
     def __bool__(self) -> bool:
         return bool(self._items or self._saved)
@@ -171,7 +201,7 @@ class _Gather:
         self._held, self._kept = None, now
         self._at_once |= rung >= 0
 
-    def save(self, i: int, step: float, state: Mapping[str, Any], row: Row, at_rung: bool) -> bool:
+    def save(self, i: int, step: float, state: State, row: Row, at_rung: bool) -> bool:
         """A state of trial i: kept now, and True, if it stands at a rung or the last one is old."""
         now = time.perf_counter_ns()
         self._state = (step, state, row)
@@ -183,7 +213,8 @@ class _Gather:
         if self._state is not None:
             number = int(self._task.trials.number[i])
             step, state, row = self._state
-            self._saved.append(Checkpoint(number, step, pack(state, row), at_rung))
+            data = pack(state() if isinstance(state, Save) else state, row)
+            self._saved.append(Checkpoint(number, step, self._put(data), at_rung))
             self._state, self._stored = None, time.perf_counter_ns()
 
     def end(self, i: int) -> None:
@@ -228,11 +259,11 @@ class _Gather:
 _END = object()
 
 
-def _split(value: Any) -> tuple[Any, Mapping[str, Any] | None]:
+def _split(value: Any) -> tuple[Any, State | None]:
     """What was yielded: metrics, and perhaps a state."""
     if not isinstance(value, tuple):
         return value, None
-    if len(value) != 2 or not isinstance(value[1], Mapping):
+    if len(value) != 2 or not isinstance(value[1], (Mapping, Save)):
         raise Invalid(
             "expected `yield metrics` or `yield metrics, state` with a mapping as state, found a "
             f"tuple of {', '.join(type(part).__name__ for part in value) or 'nothing'}"

@@ -7,12 +7,14 @@ rung, or at the end of a trial. A new one appears whole and durable before older
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO, Literal, NamedTuple, get_args
 
-from ..engine.records import Checkpoint, Trials
+from ..engine.records import Checkpoint, Elsewhere, Trials
 from ..trial import ROOT
-from .storage import Storage
+from .storage import Storage, storing
 
 #: Which checkpoints are kept: of every configuration the last one; of the best trial alone,
 #: once the search is over; or the last one and those at rungs.
@@ -29,6 +31,13 @@ class _Entry(NamedTuple):
     rung: bool
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A checkpoint that is read when it is needed."""
+
+    get: Callable[[], bytes]
+
+
 class Checkpoints:
     """Checkpoints in memory.
 
@@ -39,17 +48,30 @@ class Checkpoints:
         self.keep: Keep = "last"
         self._entries: dict[int, list[_Entry]] = {}
         self._parents: dict[int, int] = {}  # of trials that go on from others
+        self._retained: frozenset[int] | None = None
         self._data: dict[str, bytes] = {}
+        self._near: dict[str, Elsewhere] = {}  # where workers have them, too
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep it, and drop what it takes the place of."""
         number, entry = checkpoint.number, _Entry(checkpoint.step, checkpoint.rung)
-        self._put(_name(number, entry), checkpoint.data)
+        name = _name(number, entry)
+        self._put(name, replace(checkpoint, near=None).bytes)
+        if checkpoint.near is not None:
+            self._near[name] = checkpoint.near
         older = [old for old in self._entries.get(number, []) if old != entry]
         self._entries[number] = [*older, entry]
         self._thin(number, entry)
-        if (parent := self._parents.get(number)) is not None:
+        if self._retained is None and (parent := self._parents.get(number)) is not None:
             self._thin(parent, None)
+
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        """From now on keep what these trials have saved, and no more what others had to be kept
+        for; None: a parent's goes once its child has saved.
+        """
+        for number in sorted((self._retained or frozenset()) - (numbers or frozenset())):
+            self._thin(number, None)
+        self._retained = numbers
 
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         """Index -> the checkpoint that a trial can go on from, of those that have one.
@@ -68,8 +90,9 @@ class Checkpoints:
                 source = self._parents.get(source)
             if source is not None:
                 entry = max(self._entries[source])
-                data = self._get(_name(source, entry))
-                starts[i] = Checkpoint(source, entry.step, data, entry.rung)
+                name = _name(source, entry)
+                data = _Kept(partial(self._get, name))
+                starts[i] = Checkpoint(source, entry.step, data, entry.rung, self._near.get(name))
         return starts
 
     def numbers(self) -> list[int]:
@@ -95,6 +118,7 @@ class Checkpoints:
     def _drop_all(self, number: int, entries: list[_Entry]) -> None:
         self._entries[number] = [e for e in self._entries.get(number, []) if e not in entries]
         for entry in entries:
+            self._near.pop(_name(number, entry), None)
             self._drop(_name(number, entry))
 
     # --- where they are -------------------------------------------------------------------
@@ -133,7 +157,8 @@ class StoredCheckpoints(Checkpoints):
         self._storage.publish(folder, write)
 
     def _get(self, name: str) -> bytes:
-        return self._storage.read(name)
+        with storing(self._storage, "reading checkpoints"):
+            return self._storage.read(name)
 
     def _drop(self, name: str) -> None:
         self._storage.remove(name)

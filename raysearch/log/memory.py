@@ -62,6 +62,10 @@ class MemoryLog:
         """Index -> the checkpoint that a trial can go on from, of those that have one."""
         return self.checkpoints.starts(trials)
 
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        """As of `Checkpoints`."""
+        self.checkpoints.retain(numbers)
+
     def checkpoint(self, number: int) -> bytes | None:
         """What a trial has saved last, if it is there."""
         return self.checkpoints.last(number)

@@ -178,6 +178,11 @@ class StudyLog:
         with storing(self._storage, "reading checkpoints"):
             return self.checkpoints.starts(trials)
 
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        """As of `Checkpoints`."""
+        with storing(self._storage, "dropping checkpoints"):
+            self.checkpoints.retain(numbers)
+
     def checkpoint(self, number: int) -> bytes | None:
         """What a trial has saved last, if it is there."""
         return self._reader.checkpoint(number)

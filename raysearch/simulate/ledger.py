@@ -49,6 +49,10 @@ class Ledger:
         """As of any log."""
         return self._log.starts(trials)
 
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        """As of any log."""
+        self._log.retain(numbers)
+
     def append(self, finished: Sequence[Finished]) -> None:
         """As of any log."""
         self._parts += finished

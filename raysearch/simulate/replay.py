@@ -99,6 +99,9 @@ class _Record:
     def report(self, trials: Trials, reports: Reports) -> None:
         """Nothing is judged again."""
 
+    def parents(self) -> None:
+        """Nothing is saved again."""
+
     def takes(self, trials: Trials) -> Floats:
         """How long they ran; of those whose worker died, how long it took to hear of that."""
         seconds: Floats = self._seconds[self._rows(trials)]

@@ -38,6 +38,7 @@ STRATEGIES: dict[str, str] = {
     "asha-stopping": "asha_stopping:StoppingASHA",
     "hyperband": "hyperband:Hyperband",
     "median-stopping": "median_stopping:MedianStopping",
+    "pbt": "population_based:PopulationBased",
     "gp": "gaussian_process:GaussianProcess",
     "trust-region": "trust_region:TrustRegion",
     "cma-es": "cma_es:CMAES",

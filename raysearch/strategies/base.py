@@ -54,7 +54,7 @@ class Strategy(ABC, Generic[S]):
       x == space.encode(columns), so an x told may differ from the x asked by rounding.
     - Arguments are never changed, nor kept where the caller could change them.
     - No point is proposed twice while there are others left; but one that was told may be
-      proposed again as the `parent` of itself with a higher budget.
+      proposed again as the `parent` of itself with a higher budget (see also `parents`).
     - `ask` depends on what was told, never on what was merely reported.
     - Wrong options are refused when the strategy is made, by a UsageError (`options`).
     """
@@ -94,6 +94,15 @@ class Strategy(ABC, Generic[S]):
     @abstractmethod
     def tell(self, state: S, batch: Batch, outcome: Outcome) -> S:
         """The state after the outcomes of some points have become known."""
+
+    def parents(self, state: S) -> Ints | None:
+        """Numbers of the points that others, pending or yet to come, may go on from.
+
+        For strategies in which a point may have several children, and these may lie elsewhere:
+        what is not named here is no parent any more. None: a parent has one child, its own
+        configuration with a higher budget.
+        """
+        return None
 
     def budgets(self) -> tuple[float, ...]:
         """Budgets of which losses are compared, ascending; the last one is in full.

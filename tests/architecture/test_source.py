@@ -24,7 +24,7 @@ LAYERS = (
     "engine",
     "log finished study",
     "report",
-    "arguments choosing stopping evolve repeats reruns monitor resume session search",
+    "arguments choosing stopping evolve repeats reruns monitor resume session search replay",
     "simulate",
     "cluster",
     "testing cli integrations",

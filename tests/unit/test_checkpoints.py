@@ -126,7 +126,7 @@ def save(kept, number, *steps, rung=False):
 
 def start(kept, number, parent=-1):
     found = kept.starts(trials(number, parent)).get(0)
-    return None if found is None else unpack(found.data)
+    return None if found is None else unpack(found.bytes)
 
 
 def test_of_every_trial_the_last_one_is_kept(kept):
@@ -190,7 +190,20 @@ def test_a_trial_goes_on_from_the_nearest_ancestor_that_has_saved():
         return Trials(np.array([number]), columns, np.array([9.0]), np.array([parent]))
 
     log.save(Checkpoint(0, 1.0, b"zero", rung=True))
-    assert log.starts(trial(1, 0))[0].data == b"zero"  # saves nothing itself
-    assert log.starts(trial(2, 1))[0].data == b"zero"
+    assert log.starts(trial(1, 0))[0].bytes == b"zero"  # saves nothing itself
+    assert log.starts(trial(2, 1))[0].bytes == b"zero"
     log.save(Checkpoint(1, 3.0, b"one", rung=True))
-    assert log.starts(trial(2, 1))[0].data == b"one"
+    assert log.starts(trial(2, 1))[0].bytes == b"one"
+
+
+def test_those_that_others_may_go_on_from_stay_until_they_are_not_named(kept):
+    kept.retain(frozenset())
+    save(kept, 0, 1, rung=True)
+    kept.retain(frozenset({0}))
+    for child in (1, 2):
+        assert start(kept, child, parent=0) == {"step": 1, "of": 0}
+        save(kept, child, 2, rung=True)
+    kept.retain(frozenset({0, 1, 2}))
+    assert start(kept, 3, parent=0) == {"step": 1, "of": 0}
+    kept.retain(frozenset({1, 2}))
+    assert kept.numbers() == [1, 2]

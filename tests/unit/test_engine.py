@@ -157,6 +157,9 @@ class Rows(list[Finished]):
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         return {}
 
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        assert numbers is None, "nothing goes on from others here"
+
     def column(self, name: str) -> list[int]:
         return [v for finished in self for v in getattr(finished, name).tolist()]
 

@@ -167,7 +167,10 @@ class Uncallable:
             Path,
             r"takes nothing, data or device, found Path\(path, data=None\); fix the others with",
         ),
-        (Uncallable, "with __call__.config., found Uncallable, which has none"),
+        (
+            Uncallable,
+            "or with step, save and load, found Uncallable, which lacks __call__ and",
+        ),
         (Late, "found the async function __call__"),
         (vectorized(type("Both", (Yields,), {})), r"\(columns\) only"),
     ],

@@ -18,7 +18,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```(?:\n+```text\n(.*?)^```)?", README, 
 BLOCKS += re.findall(r"^```python\n([^`]*)^```\n+```text\n([^`]*)^```", TRAINING, re.M)
 
 
-@pytest.mark.parametrize(("program", "output"), BLOCKS, ids=["search", "ask-and-tell", "confirm"])
+@pytest.mark.parametrize(
+    ("program", "output"), BLOCKS, ids=["search", "ask-and-tell", "population", "confirm"]
+)
 def test_the_readme_runs(
     program: str,
     output: str,

@@ -50,6 +50,10 @@ class Record:
     def starts(self, trials: Trials) -> Mapping[int, Checkpoint]:
         return self._log.starts(trials)
 
+    def retain(self, numbers: frozenset[int] | None) -> None:
+        self._log.retain(numbers)
+        self._hazards.step()
+
     def append(self, finished: Sequence[Finished]) -> None:
         self._log.append(finished)
         self._told += finished
