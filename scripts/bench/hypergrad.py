@@ -154,7 +154,9 @@ def cleaning() -> None:
         for budget in (3, 7):
             found = tune(softmax.problem(), softmax.w, h, bounds=(-8, 8), gradients=budget * one)
             kept = found.h >= 0
-            last = end(trained(np.vstack([x[kept], x_valid]), np.append(label[kept], y_valid), test))
+            last = end(
+                trained(np.vstack([x[kept], x_valid]), np.append(label[kept], y_valid), test)
+            )
             row = [
                 (softmax.accuracy(found.best.w), f1(~kept, bad)),
                 (softmax.accuracy(last), f1((x @ last).argmax(axis=1) != label, bad)),
@@ -274,4 +276,6 @@ def held(steps: int) -> int:
 
 
 if __name__ == "__main__":
-    {"accuracy": accuracy, "tuning": tuning, "cleaning": cleaning, "schedule": schedule}[sys.argv[1]]()
+    {"accuracy": accuracy, "tuning": tuning, "cleaning": cleaning, "schedule": schedule}[
+        sys.argv[1]
+    ]()
