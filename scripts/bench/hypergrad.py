@@ -1,6 +1,6 @@
 """Hypergradients: how exact, and how far they get, beside black boxes at equal cost.
 
-    python scripts/bench/hypergrad.py accuracy | tuning | cleaning | schedule
+    python scripts/bench/hypergrad.py accuracy | tuning [CASE...] | cleaning | schedule
 
 Costs are counted in training equivalents (TE): the gradients of one cold L-BFGS training at
 weights of 1e-4 (cleaning: at equal weights), or of one unrolled training. A product with the
@@ -92,7 +92,8 @@ def tuning() -> None:
         "640": (regularised(640), np.full(640, np.log(1e-2)), np.log(1e-5), 0.0, 60, 40),
         "cleaning": (wrong, np.zeros(500), -8.0, 8.0, 15, 40),
     }
-    for name, (softmax, h, low, high, budget, trials) in cases.items():
+    for name in sys.argv[2:] or cases:
+        softmax, h, low, high, budget, trials = cases[name]
         middle = h if name == "cleaning" else np.full_like(h, np.log(1e-4))
         one = implicit(softmax.problem(), softmax.w, middle, inner=1e-5, adjoint=0.9).cost.train
         found = tune(softmax.problem(), softmax.w, h, bounds=(low, high), gradients=budget * one)
