@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import HypergradientError, UsageError
 from ..optim import Elementwise
+from ..optim.rules_base import State
 from .problem import Floats, Functions, Problem, Shape, missing_derivative
 from .result import Hypergradient
 from .transition import Transition, Values
@@ -43,15 +44,17 @@ class Training:
         steps: int,
         options: Mapping[str, ArrayLike],
         batches: Batches | None,
+        after: State | None = None,
     ) -> None:
         if steps < 1:
             raise UsageError(f"steps: expected at least 1, found {steps!r}")
-        self.arguments = (problem, w, h, rule, steps, options, batches)
-        self.steps, self.batches = steps, batches
+        self.arguments = (problem, w, h, rule, steps, options, batches, after)
+        self.steps, self.batches, self.after = steps, batches, after
+        self.first = 0 if after is None else after.steps
         self.functions = Functions(problem, Shape("w", w), Shape("h", h))
         self.h = self.functions.h.vector
         self.options = {n: np.array(x, dtype=np.float64) for n, x in options.items()}
-        self.transition = Transition(rule, self.options, steps)
+        self.transition = Transition(rule, self.options, steps, self.first)
         self.size = self.h.size + sum(x.size for x in self.options.values())
         if not self.size:
             raise UsageError("h, options: expected hyperparameters in one of them, found none")
@@ -62,11 +65,11 @@ class Training:
 
     def moved(self, direction: Floats, by: float) -> Training:
         """The same training with other hyperparameters."""
-        problem, w, _, rule, steps, _, batches = self.arguments
+        problem, w, _, rule, steps, _, batches, after = self.arguments
         dh, given = self.split(direction)
         h = self.functions.h.build(self.h + by * dh)
         options = {name: x + by * given[name] for name, x in self.options.items()}
-        return Training(problem, w, h, rule, steps, options, batches)
+        return Training(problem, w, h, rule, steps, options, batches, after)
 
     # --- the hyperparameters as one vector --------------------------------------------------
 
@@ -90,11 +93,24 @@ class Training:
 
     def start(self) -> Values:
         """The state before the first step."""
-        return {"p": self.functions.w.vector, **self.transition.start(self.functions.w.vector.size)}
+        p = self.functions.w.vector
+        slots = {} if self.after is None else self.after.slots
+        given = {n: np.concatenate([np.ravel(np.asarray(x)) for x in s]) for n, s in slots.items()}
+        state = {"p": p, **self.transition.start(p.size)}
+        if not given.keys() <= state.keys() or any(x.shape != p.shape for x in given.values()):
+            raise UsageError(
+                f"after: expected a state that {self.transition.rule!r} has made for w, found "
+                f"{self.after!r:.120}; give what its init and step have left"
+            )
+        return state | given
 
     def at(self, t: int) -> Functions:
         """The functions that step t sees."""
-        return self.functions if self.batches is None else self.functions.at(self.batches(t))
+        return (
+            self.functions
+            if self.batches is None
+            else self.functions.at(self.batches(self.first + t))
+        )
 
     def meet(self, t: int, state: Values) -> Values:
         """The state of step t, with its gradient."""

@@ -143,16 +143,19 @@ class Transition:
 
     rule     an `Elementwise` one whose state is arrays alone
     options  formula's option -> number or (steps,), in place of the rule's own
+    first    steps that the rule has done before
     """
 
-    def __init__(self, rule: Elementwise, options: Mapping[str, Floats], steps: int) -> None:
+    def __init__(
+        self, rule: Elementwise, options: Mapping[str, Floats], steps: int, first: int
+    ) -> None:
         kind = type(rule).__name__
         if not isinstance(rule, Elementwise) or rule.numbers():
             raise UsageError(
                 f"rule: expected one whose parameters move one by one (SGD, RMSProp, Adam, ...), "
                 f"found {kind}, which cannot be unrolled"
             )
-        self.rule, self.given, self.steps = rule, options, steps
+        self.rule, self.given, self.first = rule, options, first
         self.slots, names = signature(rule.formula)
         known = [n for n in names if n != "t" and not isinstance(rule._by_name[n], bool)]
         for name, values in options.items():
@@ -171,10 +174,12 @@ class Transition:
 
     def at(self, t: int) -> tuple[Graph, Values]:
         """The graph of step t, from 0, and the values of its options."""
-        values = dict(self.rule.at(t)._by_name)
+        values = dict(self.rule.at(self.first + t)._by_name)
         values |= {name: float(x if x.ndim == 0 else x[t]) for name, x in self.given.items()}
-        values["t"] = t + 1
-        settled = self.rule.derived(State(steps=t), values)  # the rule has the last word
+        values["t"] = self.first + t + 1
+        settled = self.rule.derived(
+            State(steps=self.first + t), values
+        )  # the rule has the last word
         free = {name for name in self.given if settled.get(name, values[name]) == values[name]}
         values |= settled
         used = {name: values[name] for name in signature(self.rule.formula)[1]}

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import UsageError
 from ..optim import Elementwise
+from ..optim.rules_base import State
 from .problem import Problem
 from .result import Hypergradient
 from .training import EXPLODED, Batches, Training
@@ -38,6 +39,7 @@ def forward(
     steps: int,
     options: Mapping[str, ArrayLike] | None = None,
     batches: Batches | None = None,
+    after: State | None = None,
 ) -> Hypergradient:
     """dV/dh and dV/doptions through training, by tangents: for few hyperparameters.
 
@@ -50,6 +52,8 @@ def forward(
     options  hyperparameters of the rule, by their names in its formula: "lr", "momentum",
              "weight_decay", "beta1", ...; each a number, or (steps,): a schedule
     batches  batches(t) is the problem whose training loss step t sees; None: always `problem`
+    after    the rule's state where earlier steps have left training at w, which is kept as given;
+             steps are then counted on from ``after.steps``, for `batches` too; None: from 0
 
     Returns a `Hypergradient`. HypergradientError if training or a tangent diverges.
 
@@ -63,7 +67,7 @@ def forward(
 
     Reference: Franceschi et al. (2017), alg. 2.
     """
-    run = Training(problem, w, h, rule, steps, options or {}, batches)
+    run = Training(problem, w, h, rule, steps, options or {}, batches, after)
     value, final, slopes = run.tangents(np.eye(run.size))
 
     def estimate() -> float:
@@ -83,6 +87,7 @@ def reverse(
     steps: int,
     options: Mapping[str, ArrayLike] | None = None,
     batches: Batches | None = None,
+    after: State | None = None,
     segment: int | None = None,
     truncate: int | None = None,
     exploded: float = EXPLODED,
@@ -107,14 +112,7 @@ def reverse(
 
     Reference: Franceschi et al. (2017), alg. 1; truncated: Shaban et al. (2019).
     """
-    run = Training(problem, w, h, rule, steps, options or {}, batches)
-    back = steps if truncate is None else min(truncate, steps)
-    size = math.isqrt(max(back - 1, 0)) + 1 if segment is None else segment
-    if back < 1 or size < 1:
-        raise UsageError(
-            f"segment, truncate: expected at least 1, found {segment!r} and {truncate!r}"
-        )
-    run = Training(problem, w, h, rule, steps, options or {}, batches)
+    run = Training(problem, w, h, rule, steps, options or {}, batches, after)
     back = steps if truncate is None else min(truncate, steps)
     size = math.isqrt(max(back - 1, 0)) + 1 if segment is None else segment
     if back < 1 or size < 1:

@@ -23,7 +23,7 @@ from ..errors import UsageError
 from ..optim import RULES
 from ..rng import derived, uniform
 from ..space import Space
-from ..trial import FOREIGN, Batch, Floats, Outcome
+from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from . import lane as lanes
 from .base import AnyStrategy, State, Strategy
 from .known import Known, fresh
@@ -47,6 +47,15 @@ class Waiting:
 
 
 @dataclass(frozen=True, eq=False)
+class Offer:
+    """A point from elsewhere: x (d,), its loss, and its gradient g (d,)."""
+
+    x: Floats
+    loss: float
+    g: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class GradientState(State):
     """Lanes at work; see the head of this file.
 
@@ -54,6 +63,7 @@ class GradientState(State):
     lanes    one for each start; None: to be begun
     lives    how often each place has been filled
     waiting  points asked and not told
+    offers   points from elsewhere with their losses and gradients, where lanes may begin
     ends     (e, d) where lanes have ended
     """
 
@@ -62,6 +72,7 @@ class GradientState(State):
     lives: tuple[int, ...] = field(kw_only=True)
     ends: Floats = field(kw_only=True)
     waiting: tuple[Waiting, ...] = ()
+    offers: tuple[Offer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -147,24 +158,50 @@ class GradientSearch(Strategy[GradientState]):
         return state, None
 
     def _begin(self, state: GradientState, i: int) -> tuple[GradientState, Lane | None]:
+        """A lane in an empty place: from the best offer, else from the outer strategy."""
+        while state.offers:
+            offer, *rest = state.offers
+            state = replace(state, offers=tuple(rest))
+            state, lane = self._opened(state, i, np.array([FOREIGN]), offer.x)
+            lane = replace(lane, f=offer.loss, steps=1)
+            state = self._go_on(state, i, lane, np.where(lane.free, offer.g, 0.0))
+            if state.lanes[i] is not None:
+                return state, state.lanes[i]
         outer, batch = self.outer.ask(state.outer, 1)
         state = replace(state, outer=outer)
         if not len(batch):
             return state, None
-        columns = state.space.decode(batch.x)
+        return self._opened(state, i, batch.number.copy(), batch.x)
+
+    def _opened(
+        self, state: GradientState, i: int, number: Ints, x: Floats
+    ) -> tuple[GradientState, Lane]:
+        columns = state.space.decode(np.atleast_2d(x))
         free = np.array([math.isinf(axis.size) for axis in state.space.axes])
         free &= state.space.active(columns)[0]
-        lane = lanes.begun(batch.number.copy(), state.space.encode(columns)[0], free, self.rate)
+        lane = lanes.begun(number, state.space.encode(columns)[0], free, self.rate)
         lives = tuple(life + (j == i) for j, life in enumerate(state.lives))
         return replace(_placed(state, i, lane), lives=lives), lane
 
     def tell(self, state: GradientState, batch: Batch, outcome: Outcome) -> GradientState:
-        """Losses and gradients go to their lanes; points from elsewhere to the outer strategy."""
+        """Losses and gradients go to their lanes; points from elsewhere to the outer strategy.
+
+        Those that bring a gradient are also where the next lanes begin, the best first.
+        """
         foreign = batch.number == FOREIGN
         if foreign.any():
             part = Batch(batch.x[foreign].copy(), batch.number[foreign].copy())
             told = Outcome(outcome.loss[foreign].copy())
             state = replace(state, outer=self.outer.tell(state.outer, part, told))
+            if outcome.gradient is not None:
+                new = [
+                    Offer(batch.x[row].copy(), float(outcome.loss[row, 0]), g)
+                    for row in np.flatnonzero(foreign).tolist()
+                    if np.isfinite(outcome.loss[row, 0])
+                    and np.isfinite(g := outcome.gradient[row].copy()).any()
+                ]
+                best = sorted((*state.offers, *new), key=lambda offer: offer.loss)
+                state = replace(state, offers=tuple(best[: self.starts]))
         for row in np.flatnonzero(~foreign).tolist():
             number = int(batch.number[row])
             found = next(w for w in state.waiting if w.number == number)

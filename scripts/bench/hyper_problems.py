@@ -132,10 +132,10 @@ def regularised(number: int, n: int = 600, valid: int = 600) -> Softmax:
     return Softmax(*((x[cut], label[cut]) for cut in cuts), groups(number))
 
 
-def corrupted(share: float = 0.4) -> tuple[Softmax, NDArray[np.bool_]]:
+def corrupted(share: float = 0.4, seed: int = 1) -> tuple[Softmax, NDArray[np.bool_]]:
     """500 images of which a share has random wrong labels, and which these are."""
     x, label = digits()
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     bad = rng.random(500) < share
     noisy = label[:500].copy()
     noisy[bad] = (noisy[bad] + rng.integers(1, CLASSES, bad.sum())) % CLASSES

@@ -216,3 +216,29 @@ def test_a_gradient_of_what_is_no_parameter_fails_its_trial() -> None:
     study = run(lambda config: {"loss": 1.0, "gradient": {"x99": 1.0}}, 2)
     assert set(study.trials["state"].to_pylist()) == {"invalid"}
     assert "unknown parameter 'x99'" in study.trials["error"][0].as_py()
+
+
+def test_a_point_from_elsewhere_with_its_gradient_is_where_a_lane_begins() -> None:
+    """The next trial is a step from there; the best of several is taken first."""
+    space = rs.Space({"x": rs.Float(0, 1), "y": rs.Float(0, 1)})
+
+    def told(loop: Any, config: dict[str, float]) -> float:
+        x, y = config["x"], config["y"]
+        loss = (x - 0.3) ** 2 + (y - 0.6) ** 2
+        loop.tell(config, loss, gradient={"x": 2 * (x - 0.3), "y": 2 * (y - 0.6)})
+        return loss
+
+    loop = rs.AskTell(space, rs.GradientSearch(starts=1, rate=0.1))
+    told(loop, {"x": 0.9, "y": 0.9})
+    best = told(loop, {"x": 0.5, "y": 0.6})
+    (trial,) = loop.ask(1)
+    assert trial.config["x"] == pytest.approx(0.4)
+    assert trial.config["y"] == pytest.approx(0.6)
+    assert (trial.config["x"] - 0.3) ** 2 < best
+
+
+def test_a_point_from_elsewhere_without_a_gradient_is_the_outer_strategys() -> None:
+    space = rs.Space({"x": rs.Float(0, 1), "y": rs.Float(0, 1)})
+    loops = [rs.AskTell(space, rs.GradientSearch(starts=1)) for _ in range(2)]
+    loops[0].tell({"x": 0.5, "y": 0.5}, 1.0)
+    assert loops[0].ask(1)[0].config == loops[1].ask(1)[0].config

@@ -52,6 +52,32 @@ def test_holding_all_states_costs_less_and_gives_the_same() -> None:
     assert all_of_them.cost.gradients < few.cost.gradients
 
 
+@pytest.mark.parametrize("rule", [optim.SGD(momentum=0.5), optim.SGD(), optim.Adam()])
+@pytest.mark.parametrize("way", [forward, reverse])
+def test_training_that_goes_on_from_a_state(rule: Any, way: Any) -> None:
+    """The last steps of a schedule have the derivatives that they have in the whole."""
+    problems = [quadratic(A + 0.1 * t * np.eye(3)) for t in range(12)]
+    rates = np.linspace(0.02, 0.1, 12)
+    common: Any = {"rule": rule, "batches": problems.__getitem__}
+    whole = way(problems[0], np.zeros(3), np.ones(3), steps=12, options={"lr": rates}, **common)
+    w, state = np.zeros(3), rule.init(np.zeros(3))
+    for t in range(7):
+        rule.step(w, problems[t].train(w, np.ones(3))[1], state, lr=rates[t])
+    rest = way(
+        problems[0], w, np.ones(3), steps=5, options={"lr": rates[7:]}, after=state, **common
+    )
+    np.testing.assert_allclose(rest.value, whole.value, rtol=1e-12)
+    np.testing.assert_allclose(rest.options["lr"], whole.options["lr"][7:], rtol=1e-9)
+    assert rest.error < 1e-6
+    assert state.steps == 7
+
+
+def test_a_state_of_other_parameters_is_refused() -> None:
+    rule = optim.SGD(momentum=0.1)
+    with pytest.raises(UsageError, match="after: expected a state"):
+        unrolled(quadratic(), 5, after=rule.init(np.zeros(4)))
+
+
 def test_truncation_is_exact_once_training_has_forgotten() -> None:
     """Its error is estimated, and falls with the steps that are kept."""
     whole = unrolled(quadratic(), 100)
