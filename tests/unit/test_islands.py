@@ -57,6 +57,9 @@ class Rough:
         self.draw, self.tasks, self.events = random.Random(seed), {}, []
         self.sizes = []
 
+    def want(self, tasks):
+        pass
+
     def slots(self):
         return self.n
 
