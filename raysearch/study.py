@@ -27,6 +27,7 @@ from .log.reports import valid
 from .log.schema import CONFIG, METRICS, REPORTS, TIME, TRIALS, Table, make_schema
 from .space import Array, Choice, Space
 from .space.names import nearest
+from .strategies.pareto import front
 from .trial import COMPLETE, STATES, Floats, Ints
 
 _STATES = pa.array(STATES, pa.string())
@@ -172,7 +173,7 @@ class Study:
         """
         index = self._index
         complete = np.flatnonzero((index.state == COMPLETE) & index.furthest)
-        return self._take(index.row[complete[_front(index.loss[complete])]])
+        return self._take(index.row[complete[front(index.loss[complete])]])
 
     def to_pandas(self) -> Any:
         """`trials` as a pandas data frame."""
@@ -393,15 +394,3 @@ class Study:
         text, n = errors.most_common(1)[0]
         often = f"the most frequent error, {n} times in {len(self)} trials"
         return f"no trial is complete; {often}: {text}"
-
-
-def _front(loss: Floats) -> Ints:
-    """Indices, ascending, of the losses (n, m) that no other one dominates."""
-    order = np.lexsort(loss.T[::-1])  # whoever dominates a point comes before it
-    front: list[int] = []
-    for i in order.tolist():
-        others = loss[front]
-        dominated = (others <= loss[i]).all(axis=1) & (others < loss[i]).any(axis=1)
-        if not dominated.any():
-            front.append(i)
-    return np.sort(np.array(front, dtype=np.int64))

@@ -28,6 +28,22 @@ def violations(constraint: Floats | None, k: int) -> Floats:
     return np.asarray(np.where(np.isnan(constraint), math.inf, constraint).clip(min=0).sum(axis=1))
 
 
+def front(loss: Floats) -> Ints:
+    """Indices, ascending, of the losses (n, m) that no other one dominates; n may be large.
+
+    >>> front(np.array([[1.0, 2.0], [2.0, 2.0], [2.0, 1.0]])).tolist()
+    [0, 2]
+    """
+    order = np.lexsort(loss.T[::-1])  # whoever dominates a point comes before it
+    best: list[int] = []
+    for i in order.tolist():
+        others = loss[best]
+        dominated = (others <= loss[i]).all(axis=1) & (others < loss[i]).any(axis=1)
+        if not dominated.any():
+            best.append(i)
+    return np.sort(np.array(best, dtype=np.int64))
+
+
 def fronts(loss: Floats, violation: Floats | None = None) -> Ints:
     """(k,) the rank of each point's front.
 

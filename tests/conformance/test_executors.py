@@ -290,7 +290,7 @@ def test_the_death_of_a_worker_is_told(make_ray, misdeed):
     def objective(config, trial):
         return misdeed() if trial.number == 0 else 1.0
 
-    events = run(make_ray(objective, timeout=0.3), [task(0), task(1)])
+    events = run(make_ray(objective, timeout=1.0), [task(0), task(1)])
     assert isinstance(events[0], Lost)
     assert events[0].how == "crashed"
     assert "run.log" in events[0].message
