@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from raysearch.errors import StudyNotFound, UsageError
 from raysearch.log import MemoryLog, StudyLog
 from raysearch.space import Choice, Float, Space
-from raysearch.study import Study, _front
+from raysearch.strategies.pareto import front
+from raysearch.study import Study
 from raysearch.testing.told import made_up
 from raysearch.trial import COMPLETE, CRASHED, FAILED
 
@@ -172,7 +173,7 @@ def test_the_front_is_what_nothing_dominates(points):
     wanted = [
         i for i, p in enumerate(loss) if not any((q <= p).all() and (q < p).any() for q in loss)
     ]
-    assert _front(loss).tolist() == wanted
+    assert front(loss).tolist() == wanted
 
 
 def test_what_notebooks_show_is_escaped():
