@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.server
 import json
 import platform
+import re
 import socket
 import subprocess
 import sys
 import threading
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +20,9 @@ from raysearch.cluster import tunnel as tunnels
 from raysearch.cluster.door import knock, travels_in_clear
 from raysearch.cluster.given import check_versions, lacking, place_of, variables_of
 from raysearch.errors import ClusterError, UsageError
+from raysearch.log.place import open_storage, redact
 
+ROOT = Path(__file__).parents[2]
 RAY = json.dumps({"ray_version": "2.60.0"}).encode()
 
 
@@ -166,7 +170,16 @@ def test_who_could_read_the_token():
 # --- what a job is given ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["/shared/runs/a", "s3://bucket/a", "file:///shared/a"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/shared/runs/a",
+        "s3://bucket/a",
+        "file:///shared/a",
+        "abfs://container@account.dfs.core.windows.net/a",
+        "abfss://account.blob.core.windows.net/container/a",
+    ],
+)
 def test_places_that_all_nodes_reach(place):
     assert place_of(place) == place
 
@@ -180,12 +193,33 @@ def test_places_that_all_nodes_reach(place):
         ("ftp://host/a", "one of .*'ftp'"),
         ("s3://key:hunter2@bucket/a", "without user and password.*s3://bucket/a"),
         ("s3://bucket/a?secret_key=hunter2", "without user and password.*s3://bucket/a"),
+        ("abfs://c:hunter2@account.dfs.core.windows.net/a", "without user and password"),
+        ("abfs://:hunter2@account.blob.core.windows.net/c/a", "without user and password"),
+        ("abfs://container/a", "container@account"),
+        ("s3://", "such as s3://bucket/name"),
+        ("s3:///a", "such as s3://bucket/name"),
+        ("gs://?scheme=http", "such as gs://bucket/name"),
+        ("file://runs/a", "such as file:///folder/name"),
     ],
 )
 def test_places_that_are_not_reached_or_hold_a_password_are_refused(place, message):
     with pytest.raises(UsageError, match=message) as error:
         place_of(place)
     assert "hunter2" not in str(error.value)
+
+
+URIS = {
+    uri.lower()
+    for page in [*ROOT.glob("cluster/**/*.md"), *ROOT.glob("docs/*.md")]
+    for uri in re.findall(r"\b(?:s3|gs|abfs)://[A-Za-z][^\s`'\"),]*", page.read_text())
+}
+
+
+@pytest.mark.parametrize("uri", sorted(URIS))
+def test_the_places_of_studies_that_the_pages_name_can_be_opened(uri):
+    assert place_of(uri) == redact(uri)
+    if not uri.startswith("s3:"):  # which would ask Amazon where the bucket is
+        open_storage(uri)
 
 
 def test_variables(monkeypatch):
