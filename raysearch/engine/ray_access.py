@@ -91,9 +91,11 @@ def _probe(address: str, place: str, default_port: int | None) -> None:
 
 
 def _is_web_server(connection: socket.socket) -> bool:
-    """Whether it talks HTTP/1, which a head does not."""
-    connection.settimeout(1.0)
-    with suppress(OSError):
+    """Whether it talks HTTP/1, which a head does not; but a head, too, says something at once.
+
+    Raises TimeoutError if nothing is said, for which Ray would wait much longer.
+    """
+    with suppress(ConnectionError):
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return connection.recv(6) == b"HTTP/1"
     return False

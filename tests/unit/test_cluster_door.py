@@ -19,6 +19,7 @@ import pytest
 from raysearch.cluster import tunnel as tunnels
 from raysearch.cluster.door import knock, travels_in_clear
 from raysearch.cluster.given import check_versions, lacking, place_of, variables_of
+from raysearch.engine.ray_access import find
 from raysearch.errors import ClusterError, UsageError
 from raysearch.log.place import open_storage, redact
 
@@ -144,6 +145,21 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
         pytest.raises(ClusterError, match=r"no job server answers.*timed out"),
     ):
         knock(f"http://127.0.0.1:{mute.getsockname()[1]}")
+
+
+def test_what_says_nothing_is_no_head_for_ray_to_wait_for(monkeypatch):
+    monkeypatch.setattr("raysearch.engine.ray_access.PROBE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"nothing answers at {address}.*timed out"):
+            find(address)
+
+
+def test_a_server_that_breaks_off_may_be_a_head():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert find(address) == address
 
 
 @pytest.mark.parametrize(
