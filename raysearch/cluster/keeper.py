@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ _AGAIN = (1, 73, 75)
 _SOON = 60.0  # seconds; a driver that lives shorter has done nothing
 _TRIES = 3  # such drivers one after the other, and no more
 _PAUSE = 5.0
+_STOPPED = 128 + signal.SIGTERM
 _NICENESS = "RAY_worker_niceness"
 _OF_THE_ACTOR = ("RAY_JOB_ID", "RAY_RAYLET_PID")  # variables that its child must not inherit
 
@@ -38,6 +40,7 @@ class Host:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._ended = False
 
     def run(self, arguments: Sequence[str]) -> Iterator[str | int]:
         """Start the driver; yields the lines that it writes, and at last its exit code."""
@@ -59,13 +62,16 @@ class Host:
                 "PYTHONUNBUFFERED": "1",
             },
         )
+        if self._ended:  # before there was one
+            self._process.terminate()
         assert self._process.stdout is not None
         for line in self._process.stdout:  # noqa: UP028 (Ray sends to what it iterates)
             yield line
         yield self._process.wait()
 
     def end(self) -> None:
-        """Have the driver end in order."""
+        """Have the driver end in order, also one that is yet to be started."""
+        self._ended = True
         if self._process is not None:
             self._process.terminate()
 
@@ -87,7 +93,7 @@ class Keeper:
             runtime_env={"env_vars": {_NICENESS: "0"}},  # trials give way to the driver
         )
         self._host: Any = None
-        self._stopping = False
+        self._stopping = threading.Event()
 
     def run(self) -> int:
         """The exit code of the last driver."""
@@ -96,23 +102,29 @@ class Keeper:
             start = time.monotonic()
             code, why = self._drive()
             short = short + 1 if time.monotonic() - start < _SOON else 0
-            if self._stopping or (code is not None and code >= 0 and code not in _AGAIN):
-                return 128 + signal.SIGTERM if code is None else code
+            if self._stopping.is_set():
+                return code if code is not None and code >= 0 else _STOPPED
+            if code is not None and code >= 0 and code not in _AGAIN:
+                return code
             if short == _TRIES:
                 _say(f"keeper: {why}; given up after {_TRIES} drivers that lived for seconds")
                 return 75 if code is None else code if code >= 0 else 128 - code
             _say(f"keeper: {why}; starting another driver, which goes on from the study")
             time.sleep(_PAUSE)
+            if self._stopping.is_set():
+                return _STOPPED
 
     def stop(self) -> None:
         """Have the driver end in order, and start no other."""
-        self._stopping = True
+        self._stopping.set()
         if self._host is not None:
             self._host.end.remote()
 
     def _drive(self) -> tuple[int | None, str]:
         """Run one driver; returns its exit code (None: it was lost), and that in words."""
         self._host = self._actor.remote()
+        if self._stopping.is_set():  # just now, when it was not there to be told
+            self._host.end.remote()
         code = None
         try:
             for ref in self._host.run.options(num_returns="streaming").remote(self._arguments):

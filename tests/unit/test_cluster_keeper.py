@@ -1,0 +1,57 @@
+"""The keeper of drivers: when it starts another one, and when it does not."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from raysearch.cluster import keeper
+from raysearch.cluster.keeper import Host, Keeper
+
+
+class Told(Keeper):
+    """A keeper whose drivers end with these codes; `during` is what happens in each pause."""
+
+    def __init__(self, codes, monkeypatch, during=lambda _: None):
+        self.codes, self.started = codes, 0
+        self._host, self._stopping = None, threading.Event()
+        monkeypatch.setattr(keeper.time, "sleep", lambda _: during(self))
+
+    def _drive(self):
+        self.started += 1
+        return self.codes[self.started - 1], "it ended"
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [([0], 0), ([2], 2), ([None, 0], 0), ([75, 1, 0], 0), ([-9, 69], 69), ([None] * 3, 75)],
+)
+def test_another_driver_is_started_only_where_it_may_do_better(codes, expected, monkeypatch):
+    told = Told(codes, monkeypatch)
+    assert (told.run(), told.started) == (expected, len(codes))
+
+
+def test_no_driver_is_started_after_a_stop_in_the_pause(monkeypatch):
+    told = Told([75, 0], monkeypatch, during=Keeper.stop)
+    assert (told.run(), told.started) == (143, 1)
+
+
+@pytest.mark.parametrize(("code", "expected"), [(143, 143), (0, 0), (75, 75), (-15, 143)])
+def test_a_driver_that_was_stopped_is_the_last(code, expected, monkeypatch):
+    told = Told([code], monkeypatch)
+    told.stop()
+    assert (told.run(), told.started) == (expected, 1)
+
+
+def test_a_driver_that_was_to_end_before_it_began_ends(monkeypatch):
+    context = SimpleNamespace(runtime_env={}, gcs_address="127.0.0.1:6379")
+    monkeypatch.setattr(keeper.ray, "get_runtime_context", lambda: context)
+    whole = keeper.subprocess.Popen
+    sleeping = [sys.executable, "-c", "import time; time.sleep(5)"]
+    monkeypatch.setattr(keeper.subprocess, "Popen", lambda _, **given: whole(sleeping, **given))
+    host = Host()
+    host.end()
+    assert list(host.run(["run"])) == [-15]
