@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import platform
 import re
 import socket
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from raysearch.cluster import tunnel as tunnels
-from raysearch.cluster.door import knock, travels_in_clear
+from raysearch.cluster.door import knock, proxy_of, travels_in_clear
 from raysearch.cluster.given import check_versions, lacking, place_of, variables_of
 from raysearch.engine.ray_access import find
 from raysearch.errors import ClusterError, UsageError
@@ -170,6 +171,8 @@ def test_a_server_that_breaks_off_may_be_a_head():
         "ray://head:10001",
         "http://head:port",
         "http://a:b@head:8265",
+        "http://.:8265",
+        "http://head..org:8265",
         "",
     ],
 )
@@ -181,6 +184,36 @@ def test_addresses_of_another_form_are_refused(address):
 def test_who_could_read_the_token():
     assert travels_in_clear("http://head:8265")
     assert not any(map(travels_in_clear, ["https://head:8265", "http://127.0.0.1:8265"]))
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+@pytest.mark.parametrize("others", ["", "head.example"])
+def test_no_proxy_is_told_what_is_for_this_machine(monkeypatch, variable, others):
+    import requests  # with which Ray's client asks
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+    monkeypatch.setenv("no_proxy", others)
+    with (
+        serving(lambda _: (500, b"", {})) as (proxy, told),
+        serving(locked("right")) as (address, seen),
+    ):
+        monkeypatch.setenv(variable, proxy)
+        knock(address)
+        requests.get(f"{address}/api/version", headers={"Authorization": "later"}, timeout=5)
+    assert (told, seen) == ([], [None, "Bearer right", "later"])
+    assert proxy_of("http://head:8265") == variable
+    assert proxy_of(address) is None
+    assert (proxy_of("http://head.example:8265") is None) == bool(others)
+
+
+def test_without_a_proxy_nothing_is_set(monkeypatch):
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("RAYSEARCH_INSECURE", "1")
+    with serving(lambda _: (200, RAY, {})) as (address, _):
+        knock(address)
+    assert "no_proxy" not in os.environ
 
 
 # --- what a job is given ----------------------------------------------------------------------
