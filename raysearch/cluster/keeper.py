@@ -22,7 +22,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ..engine.ray_machines import Growth, fit, leaving
 from ..engine.ray_session import connect
+from ..errors import ClusterError
 
 #: exit codes after which another driver may do better: Ray has gone away from under it (it then
 #: may exit with 1 at once), the study is still held by the one before, the cluster was lost
@@ -30,7 +32,9 @@ _AGAIN = (1, 73, 75)
 _SOON = 60.0  # seconds; a driver that lives shorter has done nothing
 _TRIES = 3  # such drivers one after the other, and no more
 _PAUSE = 5.0
+_QUIET = 10.0  # seconds that a driver may wait for its place before that is said
 _STOPPED = 128 + signal.SIGTERM
+_NO_CLUSTER = 69
 _NICENESS = "RAY_worker_niceness"
 _OF_THE_ACTOR = ("RAY_JOB_ID", "RAY_RAYLET_PID")  # variables that its child must not inherit
 
@@ -41,6 +45,9 @@ class Host:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._ended = False
+
+    def hello(self) -> None:
+        """It has found a place."""
 
     def run(self, arguments: Sequence[str]) -> Iterator[str | int]:
         """Start the driver; yields the lines that it writes, and at last its exit code."""
@@ -85,6 +92,8 @@ class Keeper:
 
     def __init__(self, cpus: float, arguments: Sequence[str]) -> None:
         self._arguments = arguments
+        self._cpus = cpus
+        self._growth = Growth({"num_cpus": cpus})
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._actor = ray.remote(Host).options(
             num_cpus=cpus,
@@ -100,7 +109,11 @@ class Keeper:
         short = 0
         while True:
             start = time.monotonic()
-            code, why = self._drive()
+            try:
+                code, why = self._drive()
+            except ClusterError as error:
+                _say(f"keeper: no place for the driver (--driver-cpus {self._cpus:g}): {error}")
+                return _NO_CLUSTER
             short = short + 1 if time.monotonic() - start < _SOON else 0
             if self._stopping.is_set():
                 return code if code is not None and code >= 0 else _STOPPED
@@ -127,6 +140,8 @@ class Keeper:
             self._host.end.remote()
         code = None
         try:
+            if not self._placed(self._host):
+                return None, "it was stopped before it began"
             for ref in self._host.run.options(num_returns="streaming").remote(self._arguments):
                 said = ray.get(ref)
                 if isinstance(said, int):
@@ -141,6 +156,22 @@ class Keeper:
             host, self._host = self._host, None
             ray.kill(host)
         return code, f"the driver ended with exit code {code}"
+
+    def _placed(self, host: Any) -> bool:
+        """Wait until the actor has its place; False: there has been a stop before.
+
+        Raises ClusterError if no node has ever been large enough, and none is to be expected.
+        """
+        hello, start, told = host.hello.remote(), time.monotonic(), False
+        while not ray.wait([hello], timeout=1)[0]:
+            if self._stopping.is_set():
+                return False
+            if self._cpus:  # the actor itself waits, so that a cluster that can grow does
+                self._growth.follow(0, fit({"CPU": self._cpus}, leaving()))
+            if not told and time.monotonic() - start > _QUIET:
+                told = True
+                _say("keeper: the driver waits for a node that is free")
+        return True
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from raysearch.cluster import keeper
 from raysearch.cluster.keeper import Host, Keeper
+from raysearch.errors import ClusterError
 
 
 class Told(Keeper):
@@ -55,3 +56,47 @@ def test_a_driver_that_was_to_end_before_it_began_ends(monkeypatch):
     host = Host()
     host.end()
     assert list(host.run(["run"])) == [-15]
+
+
+class Full:
+    """A cluster where no driver finds a place; what follows the growth may raise, or stop."""
+
+    def __init__(self, monkeypatch, cpus, follow):
+        self.killed, self.asked = 0, []
+        keeper_of = Keeper.__new__(Keeper)
+        keeper_of._arguments, keeper_of._cpus, keeper_of._host = ["run"], cpus, None
+        keeper_of._stopping, keeper_of._actor = threading.Event(), self
+        keeper_of._growth = SimpleNamespace(follow=follow)
+        self.keeper = keeper_of
+        method = SimpleNamespace(remote=lambda *_: None)
+        self.remote = lambda: SimpleNamespace(hello=method, end=method)
+        monkeypatch.setattr(keeper, "leaving", dict)
+        monkeypatch.setattr(keeper, "fit", lambda request, _: self.asked.append(request) or 0)
+        monkeypatch.setattr(keeper.ray, "wait", lambda refs, timeout: ([], refs))
+        monkeypatch.setattr(keeper.ray, "kill", self.kill)
+
+    def kill(self, _):
+        self.killed += 1
+
+
+def test_a_driver_that_no_node_can_hold_is_given_up(monkeypatch, capsys):
+    def follow(wanted, slots):
+        raise ClusterError("CPU: wanted 1000")
+
+    full = Full(monkeypatch, 1000, follow)
+    assert (full.keeper.run(), full.killed, full.asked) == (69, 1, [{"CPU": 1000}])
+    assert "--driver-cpus 1000): CPU: wanted 1000" in capsys.readouterr().out
+
+
+def test_a_driver_that_waits_for_its_place_says_so_and_can_be_stopped(monkeypatch, capsys):
+    rounds = []
+
+    def follow(wanted, slots):
+        rounds.append((wanted, slots))
+        if len(rounds) == 3:
+            full.keeper.stop()
+
+    monkeypatch.setattr(keeper, "_QUIET", -1.0)
+    full = Full(monkeypatch, 4, follow)
+    assert (full.keeper.run(), full.killed, rounds) == (143, 1, [(0, 0)] * 3)
+    assert capsys.readouterr().out == "keeper: the driver waits for a node that is free\n"
