@@ -94,6 +94,7 @@ class Keeper:
         self._arguments = arguments
         self._cpus = cpus
         self._growth = Growth({"num_cpus": cpus})
+        self._fits = not cpus  # whether a driver has had a place, or needs none
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._actor = ray.remote(Host).options(
             num_cpus=cpus,
@@ -160,17 +161,19 @@ class Keeper:
     def _placed(self, host: Any) -> bool:
         """Wait until the actor has its place; False: there has been a stop before.
 
-        Raises ClusterError if no node has ever been large enough, and none is to be expected.
+        Raises ClusterError if no node is large enough, nor to be expected; but where there has
+        been one that was lost, another may be put in its place.
         """
         hello, start, told = host.hello.remote(), time.monotonic(), False
         while not ray.wait([hello], timeout=1)[0]:
             if self._stopping.is_set():
                 return False
-            if self._cpus:  # the actor itself waits, so that a cluster that can grow does
+            if not self._fits:  # the actor itself waits, so a cluster that can grow does
                 self._growth.follow(0, fit({"CPU": self._cpus}, leaving()))
             if not told and time.monotonic() - start > _QUIET:
                 told = True
                 _say("keeper: the driver waits for a node that is free")
+        self._fits = True
         return True
 
 

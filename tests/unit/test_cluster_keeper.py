@@ -63,11 +63,12 @@ class Full:
 
     def __init__(self, monkeypatch, cpus, follow):
         self.killed, self.asked = 0, []
-        keeper_of = Keeper.__new__(Keeper)
-        keeper_of._arguments, keeper_of._cpus, keeper_of._host = ["run"], cpus, None
-        keeper_of._stopping, keeper_of._actor = threading.Event(), self
-        keeper_of._growth = SimpleNamespace(follow=follow)
-        self.keeper = keeper_of
+        made = Keeper.__new__(Keeper)
+        made._arguments, made._cpus, made._host = ["run"], cpus, None
+        made._stopping, made._actor = threading.Event(), self
+        made._fits = False
+        made._growth = SimpleNamespace(follow=follow)
+        self.keeper = made
         method = SimpleNamespace(remote=lambda *_: None)
         self.remote = lambda: SimpleNamespace(hello=method, end=method)
         monkeypatch.setattr(keeper, "leaving", dict)
@@ -86,6 +87,23 @@ def test_a_driver_that_no_node_can_hold_is_given_up(monkeypatch, capsys):
     full = Full(monkeypatch, 1000, follow)
     assert (full.keeper.run(), full.killed, full.asked) == (69, 1, [{"CPU": 1000}])
     assert "--driver-cpus 1000): CPU: wanted 1000" in capsys.readouterr().out
+
+
+def test_once_a_driver_has_had_its_place_the_next_one_waits_for_a_new_node(monkeypatch):
+    def follow(wanted, slots):
+        raise AssertionError
+
+    full = Full(monkeypatch, 4, follow)
+    full.wait = lambda refs, timeout: (refs, [])
+    monkeypatch.setattr(keeper.ray, "wait", lambda refs, timeout: full.wait(refs, timeout))
+    assert full.keeper._placed(full.remote())
+
+    def never(refs, timeout):
+        full.keeper.stop()
+        return [], refs
+
+    full.wait = never
+    assert not full.keeper._placed(full.remote())
 
 
 def test_a_driver_that_waits_for_its_place_says_so_and_can_be_stopped(monkeypatch, capsys):
