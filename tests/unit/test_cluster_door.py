@@ -1,4 +1,4 @@
-"""Addresses, tokens, versions and tunnels: what is wrong is said at once, with what to change."""
+"""Addresses, tokens, places and versions: what is wrong is said at once, with what to change."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import os
 import platform
 import re
 import socket
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -17,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from raysearch.cluster import tunnel as tunnels
 from raysearch.cluster.door import knock, proxy_of, travels_in_clear
 from raysearch.cluster.given import check_versions, lacking, place_of, variables_of
 from raysearch.engine.ray_access import find
@@ -25,6 +22,7 @@ from raysearch.errors import ClusterError, UsageError
 from raysearch.log.place import open_storage, redact
 
 ROOT = Path(__file__).parents[2]
+
 RAY = json.dumps({"ray_version": "2.60.0"}).encode()
 
 
@@ -156,11 +154,32 @@ def test_what_says_nothing_is_no_head_for_ray_to_wait_for(monkeypatch):
             find(address)
 
 
-def test_a_server_that_breaks_off_may_be_a_head():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+@pytest.mark.parametrize("said", [b"", b"\0\0\x18\x04\0\0\0\0\0", b"\x15\3\1\0\2\2\x28"])
+def test_what_may_be_a_head_is_left_to_ray(said):
+    with greeting(said) as address:
         assert find(address) == address
+
+
+@pytest.mark.parametrize(
+    ("said", "message"), [(b"SSH-2.0-", "no head of Ray.*SSH"), (b"HTTP/1.1 400", "a web server")]
+)
+def test_what_is_no_head_is_told_by_its_greeting(said, message):
+    with greeting(said) as address, pytest.raises(ClusterError, match=message):
+        find(address)
+
+
+@contextmanager
+def greeting(said):
+    """A server that says so much, and hangs up."""
+
+    def serve():
+        with server.accept()[0] as connection:
+            connection.sendall(said)
+            connection.recv(100)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
 @pytest.mark.parametrize(
@@ -336,63 +355,3 @@ def test_requirements_txt_is_taken_if_there(tmp_path, monkeypatch):
     assert len(lacking({}, None)) == 2
     with pytest.raises(UsageError, match="no file"):
         lacking({}, tmp_path / "other.txt")
-
-
-# --- the tunnel, and the leash ------------------------------------------------------------------
-
-STUB = """
-import socket, sys, time
-command, file, _, port, _, remote = sys.argv[1:]
-assert (command, remote) == ("dashboard", "8265")
-if "down" in open(file).read():
-    sys.exit("ssh: connect to host head port 22: Connection refused")
-with socket.create_server(("127.0.0.1", int(port))) as server:
-    while True:
-        server.accept()[0].close()
-"""
-
-
-@pytest.fixture
-def ray_stub(monkeypatch, tmp_path):
-    (tmp_path / "stub.py").write_text(STUB)
-    monkeypatch.setattr(tunnels, "RAY", (sys.executable, str(tmp_path / "stub.py")))
-    return tmp_path / "cluster.yaml"
-
-
-def test_a_tunnel_is_there_for_as_long_as_it_is_needed(ray_stub):
-    ray_stub.write_text("up")
-    with tunnels.tunnel(ray_stub) as address:
-        port = int(address.removeprefix("http://127.0.0.1:"))
-        socket.create_connection(("127.0.0.1", port)).close()
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", port))
-
-
-def test_what_ssh_said_is_told(ray_stub):
-    ray_stub.write_text("down")
-    with (
-        pytest.raises(ClusterError, match=r"ray up .*cluster.yaml(?s:.)*Connection refused"),
-        tunnels.tunnel(ray_stub),
-    ):
-        pass
-    with (
-        pytest.raises(UsageError, match="no file"),
-        tunnels.tunnel(ray_stub.with_name("other.yaml")),
-    ):
-        pass
-
-
-def test_a_program_ends_in_order_with_the_one_that_holds_its_leash(tmp_path):
-    (tmp_path / "dog.py").write_text(
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-        "print(sys.argv[1:], flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    leash = [sys.executable, "-m", "raysearch.cluster.leash", "dog", "a", "b"]
-    with subprocess.Popen(
-        leash, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as dog:
-        assert dog.stdout.readline() == "['a', 'b']\n"
-        dog.stdin.close()
-        assert dog.wait(30) == 7
