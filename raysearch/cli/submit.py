@@ -39,7 +39,7 @@ cluster_option = click.option(
 @contextmanager
 def jobs_of(address: str | None, cluster: Path | None) -> Iterator[Jobs]:
     """The jobs of the cluster that the options name."""
-    from ..cluster.door import travels_in_clear
+    from ..cluster.door import proxy_of, travels_in_clear
     from ..cluster.jobs import Jobs
     from ..cluster.tunnel import tunnel
 
@@ -52,9 +52,12 @@ def jobs_of(address: str | None, cluster: Path | None) -> Iterator[Jobs]:
     assert address is not None
     jobs = Jobs(address)
     if travels_in_clear(address):
+        proxy = proxy_of(address)
+        through = f", through the proxy that {proxy} names" if proxy else ""
         say(
-            f"warning: the token travels to {address} unencrypted; on a network with others, use "
-            "a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD, and --address http://127.0.0.1:8265"
+            f"warning: the token travels to {address} unencrypted{through}; on a network with "
+            "others, use a tunnel: ssh -L 8265:127.0.0.1:8265 HEAD, and --address "
+            "http://127.0.0.1:8265"
         )
     yield jobs
 

@@ -6,22 +6,25 @@ Asked with few bytes and a time limit, before Ray is imported or anything is sen
 from __future__ import annotations
 
 import json
+import os
 import ssl
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, Request, build_opener, getproxies, proxy_bypass
 
 from ..engine.ray_access import OPEN, PROBE_SECONDS, insecure, read_token, refused, token_source
 from ..errors import ClusterError
 
 _REFUSALS = (401, 403)
+_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def knock(address: str) -> None:
     """Raise ClusterError unless the job server at "http://host:port" would take a job from us."""
     check_form(address)
+    _pass_by_proxies(address)
     try:
         status, answer = _ask(address, None)
         locked = status in _REFUSALS
@@ -51,8 +54,9 @@ def check_form(address: str) -> None:
     """Raise ClusterError unless the address looks like one of a job server."""
     try:
         parts = urlsplit(address)
-        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and bool(parts.port)
-    except ValueError:  # a port that is no number
+        host = (parts.hostname or "").encode("idna")
+        fits = parts.scheme in ("http", "https") and bool(host) and bool(parts.port)
+    except ValueError:  # a port that is no number, a name with nothing between two dots
         fits = False
     if not fits or "@" in address:
         raise ClusterError(
@@ -64,7 +68,22 @@ def check_form(address: str) -> None:
 def travels_in_clear(address: str) -> bool:
     """Whether others on the way could read the token."""
     parts = urlsplit(address)
-    return parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1")
+    return parts.scheme == "http" and parts.hostname not in _HERE
+
+
+def proxy_of(address: str) -> str | None:
+    """The variable that names the proxy on the way there, as Ray's client and we take it."""
+    parts, named = urlsplit(address), getproxies()
+    if proxy_bypass(parts.netloc):
+        return None
+    return next((f"{kind}_proxy" for kind in (parts.scheme, "all") if kind in named), None)
+
+
+def _pass_by_proxies(address: str) -> None:
+    """This machine is reached without a proxy, which would read the token, by Ray's client, too."""
+    if urlsplit(address).hostname in _HERE and proxy_of(address) is not None:
+        others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+        os.environ["no_proxy"] = ",".join(filter(None, (others, *_HERE, "[::1]")))
 
 
 class _Stay(HTTPRedirectHandler):
@@ -80,9 +99,11 @@ def _ask(address: str, token: str | None) -> tuple[int, dict[str, Any]]:
     request = Request(f"{address.rstrip('/')}/api/version", headers=headers)
     try:
         with build_opener(_Stay).open(request, timeout=PROBE_SECONDS) as response:
-            answer = json.loads(response.read(10_000))
-            return response.status, answer if isinstance(answer, dict) else {}
+            status, content = response.status, response.read(10_000)
     except HTTPError as error:
         return error.code, {}
+    try:
+        answer = json.loads(content)
     except ValueError:  # not JSON
-        return 200, {}
+        answer = None
+    return status, answer if isinstance(answer, dict) else {}

@@ -15,6 +15,9 @@ from ..log.place import SCHEMES, redact
 from ..secret import is_secret
 
 _REQUIREMENTS = "requirements.txt"
+_AZURE = r"[^/?]+[@.][^/?]+/[^/?]", "abfs://container@account.dfs.core.windows.net/name"
+#: scheme -> what follows "://", and an example; else a bucket is what has to follow
+_FORMS = {"file": (r"/[^?]", "file:///folder/name"), "abfs": _AZURE, "abfss": _AZURE}
 
 
 def place_of(study: str | None) -> str:
@@ -38,12 +41,15 @@ def place_of(study: str | None) -> str:
         raise UsageError(f"--study: {expected}, found {study!r}, which is lost with the job")
     query = rest.partition("?")[2]
     keys = [part.partition("=")[0] for part in query.split("&")]
-    if "@" in rest.partition("/")[0] or any(map(is_secret, keys)):
+    if redact(study) != study.partition("?")[0] or any(map(is_secret, keys)):
         raise UsageError(
             f"--study: expected a URI without user and password, which others would see in lists "
             f"of processes and jobs, found one in {redact(study)!r}; give the nodes credentials "
             "(an instance's role, a Kubernetes secret)"
         )
+    form, example = _FORMS.get(scheme, (r"[^/?]", f"{scheme}://bucket/name"))
+    if colon and not re.match(form, rest):
+        raise UsageError(f"--study: expected a URI such as {example}, found {redact(study)!r}")
     return redact(study)
 
 

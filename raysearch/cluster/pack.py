@@ -7,6 +7,7 @@ hold as git reads them: the last rule that matches decides, deeper files before 
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
 LIMIT = 100  # MB, if not said otherwise
+_LEAVE = "leave it out by a line in .gitignore"
 _LARGEST = 5  # files that are named if there is too much
 
 #: never taken, by their names in lower case; what makes them is there or made again
@@ -29,14 +31,23 @@ CACHES = {
 }
 #: never taken, because they hold keys, passwords or tokens
 SECRETS = (
-    *(".env", ".env.*", "*.env", ".envrc", ".netrc", ".pgpass", ".npmrc", ".pypirc", ".htpasswd"),
+    *(".env", ".env[._-]*", "*.env", ".envrc", "env.local", "env.dev*", "env.prod*", "env.stag*"),
+    *(".netrc", ".pgpass", ".npmrc", ".pypirc", ".htpasswd", ".boto", ".s3cfg", ".dockercfg"),
     *("*.pem", "*.key", "*.p8", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx", "*.ppk"),
     *("id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", "*_rsa", "*_ed25519", ".git-credentials"),
     *(".ssh", ".aws", ".azure", ".gcloud", ".gnupg", ".kube", ".docker", ".ray", "kubeconfig*"),
-    *("auth_token", "token", "token.*", ".token", "*.token", "*_token", "*_token.txt"),
-    *("credentials", "credentials.*", "*credentials*.json", "*service_account*.json"),
-    *("*service-account*.json", "secrets", "secrets.*", ".secrets*", "*.secret"),
+    *("*.token", "*.secret", "secrets", ".secrets*", "credentials", "*credentials*.json"),
+    *("*service_account*.json", "*service-account*.json", "client_secret*.json"),
+    *("*.tfstate", "*.tfstate.*", "*.tfvars", "*.tfvars.json"),
 )
+#: nor files, but those of source, whose names end in such a word before the first dot
+_WORDS = re.compile(
+    r"(^|[._-])(tokens?|secrets?|passwords?|passwd|credentials?|(api|secret|private|access)_?keys?)$"
+)
+_SOURCE = (".py", ".pyi", ".pyx", ".pxd", ".c", ".h", ".cc", ".cpp", ".hpp", ".cu", ".rs", ".go")
+#: nor small files with a private key in them, whatever their names are
+_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY")
+_SMALL = 100_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -112,8 +123,9 @@ def _walk(folder: Path, root: Path, rules: Rules, secret: list[str]) -> Iterator
         is_folder = path.is_dir()
         if name in CACHES or _ignored(path, is_folder, rules):
             continue
-        led_to = path.resolve().name.lower() if path.is_symlink() else name
-        if any(fnmatchcase(n, pattern) for n in (name, led_to) for pattern in SECRETS):
+        _check_name(path)
+        led_to = _resolved(path).name.lower() if path.is_symlink() else name
+        if any(_sounds_secret(n, is_folder) for n in (name, led_to)):
             secret.append(path.relative_to(root).as_posix())
             continue
         if path.is_symlink():
@@ -121,17 +133,51 @@ def _walk(folder: Path, root: Path, rules: Rules, secret: list[str]) -> Iterator
         if is_folder:
             yield from _walk(path, root, rules, secret)
         elif path.is_file():
-            yield path
+            if _holds_key(path):
+                secret.append(path.relative_to(root).as_posix())
+            else:
+                yield path
+
+
+def _sounds_secret(name: str, is_folder: bool) -> bool:
+    if any(fnmatchcase(name, pattern) for pattern in SECRETS):
+        return True
+    stem = name.lstrip(".").partition(".")[0]
+    return not is_folder and not name.endswith(_SOURCE) and bool(_WORDS.search(stem))
+
+
+def _holds_key(file: Path) -> bool:
+    try:
+        return file.stat().st_size <= _SMALL and bool(_KEY.search(file.read_bytes()))
+    except OSError as error:
+        raise UsageError(f"{file}: it cannot be read ({error}); {_LEAVE}") from None
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what an archive cannot call by its name."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{str(path)!a}: expected a name in UTF-8; rename it, or {_LEAVE}"
+        ) from None
+
+
+def _resolved(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except (OSError, RuntimeError):
+        raise UsageError(f"{link}: it leads to itself; remove it, or {_LEAVE}") from None
 
 
 def _check_link(path: Path, root: Path) -> None:
     """Refuse what would take more than the folder: links out of it, or to folders in it."""
-    target = path.resolve()
+    target = _resolved(path)
     if not target.is_relative_to(root) or target.is_dir() or not target.exists():
         what = "a folder" if target.is_dir() else "a file"
         raise UsageError(
             f"{path}: expected no link but to a file in {root}, found one to {what}, {target}; "
-            "copy what it leads to, or leave the link out by a line in .gitignore"
+            f"copy what it leads to, or {_LEAVE}"
         )
 
 
@@ -150,8 +196,19 @@ def _rules_in(folder: Path) -> Rules:
     file = folder / ".gitignore"
     if not file.is_file():
         return ()
-    lines = file.read_text("utf-8", errors="replace").splitlines()
-    return ((folder, GitIgnoreSpec.from_lines(lines)),)
+    lines = file.read_text("utf-8-sig", errors="replace").splitlines()
+    return ((folder, GitIgnoreSpec.from_lines(filter(_means_something, lines))),)
+
+
+def _means_something(line: str) -> bool:
+    """Git passes over what is no pattern, such as a lone "!"."""
+    from pathspec import GitIgnoreSpec
+
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return False
+    return True
 
 
 def _rules_above(root: Path) -> Rules:

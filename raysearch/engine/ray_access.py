@@ -25,6 +25,8 @@ OPEN = (
     f"a token (RAY_AUTH_MODE=token, see docs/security.md), or set {INSECURE}=1 to use it as it is"
 )
 _CLIENT_PORT = 10001
+_SETTINGS = b"\x04"  # the type of the frame with which HTTP/2, and so a head, begins
+_ALERT = b"\x15"  # with which TLS, and so a head with certificates, refuses what is plain
 
 
 def find(address: str | None) -> str | None:
@@ -77,26 +79,34 @@ def _probe(address: str, place: str, default_port: int | None) -> None:
         ) from None
     try:
         with socket.create_connection((host.strip("[]"), number), PROBE_SECONDS) as connection:
-            web = default_port is None and _is_web_server(connection)
+            said = _greeting(connection) if default_port is None else b""
     except OSError as error:
         raise ClusterError(
             f"address {address!r}: nothing answers at {host}:{number} ({error}); is the head "
             "running (`ray status` there), and may this machine reach its port?"
         ) from error
-    if web:
+    if said.startswith(b"HTTP/1"):
         raise ClusterError(
             f"address {address!r}: a web server answers at {host}:{number}, such as Ray's "
             "dashboard; expected the head's own port, which is 6379 if not set otherwise"
         )
+    if said and said[3:4] != _SETTINGS and said[:1] != _ALERT:
+        raise ClusterError(
+            f"address {address!r}: what answers at {host}:{number} is no head of Ray, but begins "
+            f"with {said!r}; expected a head's own port, which is 6379 if not set otherwise"
+        )
 
 
-def _is_web_server(connection: socket.socket) -> bool:
-    """Whether it talks HTTP/1, which a head does not."""
-    connection.settimeout(1.0)
-    with suppress(OSError):
+def _greeting(connection: socket.socket) -> bytes:
+    """The start of what is said to a web client, to whom a head, too, says something at once.
+
+    Empty if the connection is closed. Raises TimeoutError if nothing is said; Ray would wait for
+    forty seconds.
+    """
+    with suppress(ConnectionError):
         connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        return connection.recv(6) == b"HTTP/1"
-    return False
+        return connection.recv(9)
+    return b""
 
 
 # --- who is let in ----------------------------------------------------------------------------

@@ -41,6 +41,9 @@ SCHEMES: dict[str, Callable[[str], Storage]] = {
     "abfss": _bucket,
 }
 
+#: User and password. On Azure, the container stands before "@", if no password does.
+_USER = re.compile(r"(?<!abfs)(?<!abfss)://[^/]*@|://[^/]*:[^/]*@")
+
 
 def open_storage(place: str | Path | Storage) -> Storage:
     """The storage at a path or URI (file, s3, gs, abfs); nothing is created.
@@ -69,5 +72,7 @@ def redact(uri: str) -> str:
 
     >>> redact("s3://key:secret@bucket/runs?endpoint_override=host")
     's3://bucket/runs'
+    >>> redact("abfs://container@account.dfs.core.windows.net/runs")  # which holds neither
+    'abfs://container@account.dfs.core.windows.net/runs'
     """
-    return re.sub(r"\?.*", "", re.sub(r"://[^/]*@", "://", uri))
+    return re.sub(r"\?.*", "", _USER.sub("://", uri))

@@ -1,23 +1,27 @@
-"""Addresses, tokens, versions and tunnels: what is wrong is said at once, with what to change."""
+"""Addresses, tokens, places and versions: what is wrong is said at once, with what to change."""
 
 from __future__ import annotations
 
 import http.server
 import json
+import os
 import platform
+import re
 import socket
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
-from raysearch.cluster import tunnel as tunnels
-from raysearch.cluster.door import knock, travels_in_clear
+from raysearch.cluster.door import knock, proxy_of, travels_in_clear
 from raysearch.cluster.given import check_versions, lacking, place_of, variables_of
+from raysearch.engine.ray_access import find
 from raysearch.errors import ClusterError, UsageError
+from raysearch.log.place import open_storage, redact
+
+ROOT = Path(__file__).parents[2]
 
 RAY = json.dumps({"ray_version": "2.60.0"}).encode()
 
@@ -142,6 +146,42 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
         knock(f"http://127.0.0.1:{mute.getsockname()[1]}")
 
 
+def test_what_says_nothing_is_no_head_for_ray_to_wait_for(monkeypatch):
+    monkeypatch.setattr("raysearch.engine.ray_access.PROBE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"nothing answers at {address}.*timed out"):
+            find(address)
+
+
+@pytest.mark.parametrize("said", [b"", b"\0\0\x18\x04\0\0\0\0\0", b"\x15\3\1\0\2\2\x28"])
+def test_what_may_be_a_head_is_left_to_ray(said):
+    with greeting(said) as address:
+        assert find(address) == address
+
+
+@pytest.mark.parametrize(
+    ("said", "message"), [(b"SSH-2.0-", "no head of Ray.*SSH"), (b"HTTP/1.1 400", "a web server")]
+)
+def test_what_is_no_head_is_told_by_its_greeting(said, message):
+    with greeting(said) as address, pytest.raises(ClusterError, match=message):
+        find(address)
+
+
+@contextmanager
+def greeting(said):
+    """A server that says so much, and hangs up."""
+
+    def serve():
+        with server.accept()[0] as connection:
+            connection.sendall(said)
+            connection.recv(100)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -150,6 +190,8 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch):
         "ray://head:10001",
         "http://head:port",
         "http://a:b@head:8265",
+        "http://.:8265",
+        "http://head..org:8265",
         "",
     ],
 )
@@ -163,10 +205,49 @@ def test_who_could_read_the_token():
     assert not any(map(travels_in_clear, ["https://head:8265", "http://127.0.0.1:8265"]))
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+@pytest.mark.parametrize("others", ["", "head.example"])
+def test_no_proxy_is_told_what_is_for_this_machine(monkeypatch, variable, others):
+    import requests  # with which Ray's client asks
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "right")
+    monkeypatch.setenv("no_proxy", others)
+    with (
+        serving(lambda _: (500, b"", {})) as (proxy, told),
+        serving(locked("right")) as (address, seen),
+    ):
+        monkeypatch.setenv(variable, proxy)
+        knock(address)
+        requests.get(f"{address}/api/version", headers={"Authorization": "later"}, timeout=5)
+    assert (told, seen) == ([], [None, "Bearer right", "later"])
+    assert proxy_of("http://head:8265") == variable
+    assert proxy_of(address) is None
+    assert (proxy_of("http://head.example:8265") is None) == bool(others)
+
+
+def test_without_a_proxy_nothing_is_set(monkeypatch):
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("RAYSEARCH_INSECURE", "1")
+    with serving(lambda _: (200, RAY, {})) as (address, _):
+        knock(address)
+    assert "no_proxy" not in os.environ
+
+
 # --- what a job is given ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["/shared/runs/a", "s3://bucket/a", "file:///shared/a"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/shared/runs/a",
+        "s3://bucket/a",
+        "file:///shared/a",
+        "abfs://container@account.dfs.core.windows.net/a",
+        "abfss://account.blob.core.windows.net/container/a",
+    ],
+)
 def test_places_that_all_nodes_reach(place):
     assert place_of(place) == place
 
@@ -180,12 +261,33 @@ def test_places_that_all_nodes_reach(place):
         ("ftp://host/a", "one of .*'ftp'"),
         ("s3://key:hunter2@bucket/a", "without user and password.*s3://bucket/a"),
         ("s3://bucket/a?secret_key=hunter2", "without user and password.*s3://bucket/a"),
+        ("abfs://c:hunter2@account.dfs.core.windows.net/a", "without user and password"),
+        ("abfs://:hunter2@account.blob.core.windows.net/c/a", "without user and password"),
+        ("abfs://container/a", "container@account"),
+        ("s3://", "such as s3://bucket/name"),
+        ("s3:///a", "such as s3://bucket/name"),
+        ("gs://?scheme=http", "such as gs://bucket/name"),
+        ("file://runs/a", "such as file:///folder/name"),
     ],
 )
 def test_places_that_are_not_reached_or_hold_a_password_are_refused(place, message):
     with pytest.raises(UsageError, match=message) as error:
         place_of(place)
     assert "hunter2" not in str(error.value)
+
+
+URIS = {
+    uri.lower()
+    for page in [*ROOT.glob("cluster/**/*.md"), *ROOT.glob("docs/*.md")]
+    for uri in re.findall(r"\b(?:s3|gs|abfs)://[A-Za-z][^\s`'\"),]*", page.read_text())
+}
+
+
+@pytest.mark.parametrize("uri", sorted(URIS))
+def test_the_places_of_studies_that_the_pages_name_can_be_opened(uri):
+    assert place_of(uri) == redact(uri)
+    if not uri.startswith("s3:"):  # which would ask Amazon where the bucket is
+        open_storage(uri)
 
 
 def test_variables(monkeypatch):
@@ -253,63 +355,3 @@ def test_requirements_txt_is_taken_if_there(tmp_path, monkeypatch):
     assert len(lacking({}, None)) == 2
     with pytest.raises(UsageError, match="no file"):
         lacking({}, tmp_path / "other.txt")
-
-
-# --- the tunnel, and the leash ------------------------------------------------------------------
-
-STUB = """
-import socket, sys, time
-command, file, _, port, _, remote = sys.argv[1:]
-assert (command, remote) == ("dashboard", "8265")
-if "down" in open(file).read():
-    sys.exit("ssh: connect to host head port 22: Connection refused")
-with socket.create_server(("127.0.0.1", int(port))) as server:
-    while True:
-        server.accept()[0].close()
-"""
-
-
-@pytest.fixture
-def ray_stub(monkeypatch, tmp_path):
-    (tmp_path / "stub.py").write_text(STUB)
-    monkeypatch.setattr(tunnels, "RAY", (sys.executable, str(tmp_path / "stub.py")))
-    return tmp_path / "cluster.yaml"
-
-
-def test_a_tunnel_is_there_for_as_long_as_it_is_needed(ray_stub):
-    ray_stub.write_text("up")
-    with tunnels.tunnel(ray_stub) as address:
-        port = int(address.removeprefix("http://127.0.0.1:"))
-        socket.create_connection(("127.0.0.1", port)).close()
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", port))
-
-
-def test_what_ssh_said_is_told(ray_stub):
-    ray_stub.write_text("down")
-    with (
-        pytest.raises(ClusterError, match=r"ray up .*cluster.yaml(?s:.)*Connection refused"),
-        tunnels.tunnel(ray_stub),
-    ):
-        pass
-    with (
-        pytest.raises(UsageError, match="no file"),
-        tunnels.tunnel(ray_stub.with_name("other.yaml")),
-    ):
-        pass
-
-
-def test_a_program_ends_in_order_with_the_one_that_holds_its_leash(tmp_path):
-    (tmp_path / "dog.py").write_text(
-        "import signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
-        "print(sys.argv[1:], flush=True)\n"
-        "time.sleep(60)\n"
-    )
-    leash = [sys.executable, "-m", "raysearch.cluster.leash", "dog", "a", "b"]
-    with subprocess.Popen(
-        leash, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as dog:
-        assert dog.stdout.readline() == "['a', 'b']\n"
-        dog.stdin.close()
-        assert dog.wait(30) == 7

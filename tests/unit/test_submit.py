@@ -134,6 +134,7 @@ def test_the_exit_code_is_that_of_the_search(cluster, status, exit_code, code):
         (["a.py", *TO, "--max-size", "0"], "at most 0 MB"),
         (["a.py", *TO, "--env", "A_TOKEN=x"], "looks like a secret"),
         (["a.py", *TO, "--fresh"], "--fresh"),
+        (["a.py", "--study", "s3:///x", "--address", URL], "s3://bucket/name"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(args, message):
@@ -155,6 +156,18 @@ def test_another_version_there_is_refused(cluster):
     assert "on the cluster 1.0.0" in said
     assert "on the cluster missing" in said
     assert not Made.sent
+
+
+@pytest.mark.parametrize("proxy", ["", "http://u:hunter2@proxy:3128"])
+def test_who_may_read_a_token_that_travels_in_clear_is_said(cluster, proxy):
+    for name in ("http_proxy", "all_proxy", "no_proxy"):
+        cluster.delenv(name.upper(), raising=False)
+        cluster.setenv(name, proxy if name == "http_proxy" else "")
+    said = raysearch("jobs", "--address", "http://head:8265").stderr
+    assert "travels to http://head:8265 unencrypted" in said
+    assert ("through the proxy that http_proxy names" in said) == bool(proxy)
+    assert "hunter2" not in said
+    assert "unencrypted" not in raysearch("jobs", "--address", URL).stderr
 
 
 def test_jobs_and_status_and_stop():
