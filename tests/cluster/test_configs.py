@@ -64,6 +64,7 @@ def noted(where: str, machine: Any) -> list[Start]:
 def by_ray_up(name: str, machine: Any) -> list[Start]:
     """Files laid out as `rsync -a` would, then the start commands of head and worker."""
     config = RAY_UP[name]
+    machine.stub("python3")  # which would watch this machine
     for remote, local in config["file_mounts"].items():
         target = machine.home / remote.removeprefix("~/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +76,8 @@ def by_ray_up(name: str, machine: Any) -> list[Start]:
         for command in config[f"{kind}_start_ray_commands"]:
             assert machine.run(command, RAY_HEAD_IP="192.0.2.1")[0] == 0
     assert stat.S_IMODE((machine.home / ".ray/auth_token").stat().st_mode) == 0o600
+    watched = [args for args, _ in machine.called("python3")]
+    assert watched == ([[f"{machine.home}/node/notice", name]] if name in CLOUDS else [])
     return noted(name, machine)
 
 
@@ -321,6 +324,19 @@ def test_pods_come_when_needed_and_go_when_idle():
         _, gpu = spec["workerGroupSpecs"]
         limits = gpu["template"]["spec"]["containers"][0]["resources"]["limits"]
         assert limits["nvidia.com/gpu"] == "1"
+
+
+def test_pods_of_workers_drain_before_they_end():
+    for spec in clusters().values():
+        for group in spec["workerGroupSpecs"]:
+            pod = group["template"]["spec"]
+            (container,) = pod["containers"]
+            program, *arguments = container["lifecycle"]["preStop"]["exec"]["command"]
+            assert program == "/node/notice"
+            assert arguments[0] == "now"
+            assert int(arguments[1]) + 30 < pod["terminationGracePeriodSeconds"]  # Ray's own 30
+    assert "COPY cluster/node /node" in (CLUSTER / "docker/Dockerfile").read_text()
+    assert (CLUSTER / "node/notice").stat().st_mode & 0o111 == 0o111
 
 
 def test_the_image_has_what_ray_up_and_kuberay_call():
