@@ -178,6 +178,43 @@ def test_others_cannot_read_the_token(machine):
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("kind", ["head", "worker 192.0.2.1:6379"])
+def test_others_cannot_enter_the_folder_of_ray(machine, tmp_path, kind):
+    machine.token()
+    folder = tmp_path / "own"
+    assert machine.run(f"umask 0; cluster/node/start {kind}", RAY_TMPDIR=str(folder))[0] == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    ((options, env),) = machine.starts()
+    assert f"--temp-dir={folder}/ray" in options
+    assert env["RAY_TMPDIR"] == str(folder)
+
+
+@pytest.mark.parametrize("how", ["open", "link", "file"])
+def test_a_folder_that_others_have_made_is_refused(machine, tmp_path, how):
+    machine.token()
+    folder, other = tmp_path / "own", tmp_path / "other"
+    other.mkdir(mode=0o700)
+    if how == "open":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif how == "link":
+        folder.symlink_to(other)
+    else:
+        folder.write_text("")
+    code, errors = machine.run("cluster/node/start head", RAY_TMPDIR=str(folder))
+    assert code == 78
+    assert f"expected RAY_TMPDIR, {folder}, as this user's folder with mode 0700" in errors
+    assert not machine.called("ray")
+
+
+def test_the_folder_of_ray_has_a_short_path():
+    """What Ray adds for its sockets, with the largest numbers that can be, fits into 107 bytes."""
+    (own,) = re.findall(r"RAY_TMPDIR:-(.+?)\}", (CLUSTER / "node/start").read_text())
+    session = "session_2026-11-25_10-44-00_587945_4194304"
+    path = own.replace("$(id -u)", "4294967295") + f"/ray/{session}/sockets/plasma_store.10"
+    assert len(path) <= 107
+
+
 @pytest.mark.parametrize("config", RAY_UP.values(), ids=RAY_UP)
 def test_the_token_is_copied_to_every_machine(config):
     assert config["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
