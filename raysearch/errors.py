@@ -9,6 +9,7 @@
     ├── SearchFailed                 the first trials all failed
     ├── HypergradientError           a hypergradient would be wrong, or is
     ├── ClusterError                 Ray cannot be reached, or cannot run a trial
+    │   ├── ClusterTooSmall          no machine has what a trial needs, and none will
     │   └── ClusterLost              Ray went away while the search ran; the study is safe
     └── StudyError                   a stored study cannot be used as asked
         ├── StudyNotFound            no study is there
@@ -53,6 +54,10 @@ class HypergradientError(RaysearchError):
 
 class ClusterError(RaysearchError):
     """Ray cannot be reached, or cannot run a trial."""
+
+
+class ClusterTooSmall(ClusterError):
+    """No machine of the cluster has what a trial needs, and none that has is to be expected."""
 
 
 class ClusterLost(ClusterError):

@@ -17,7 +17,7 @@ from .engine.progress import Progress
 from .engine.proposer import Host, Proposer
 from .engine.records import Job, Reports
 from .engine.signals import Heard, listening
-from .errors import ClusterError, ClusterLost, Interrupted, SearchFailed
+from .errors import ClusterError, ClusterLost, ClusterTooSmall, Interrupted, SearchFailed
 from .log import MemoryLog, StudyLog
 from .monitor import Callback, Monitor
 from .report.live import Live
@@ -80,6 +80,8 @@ def run_session(
             heard = stack.enter_context(listening(driver.stop, interrupt=executor.interruptible))
             try:
                 why = driver.run()
+            except ClusterTooSmall:  # the same command would fail again
+                raise
             except ClusterError as error:
                 raise ClusterLost(f"{error}; what is finished is {_safe(log)}") from error
             except KeyboardInterrupt:  # the second one, or a trial's own

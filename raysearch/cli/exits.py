@@ -6,7 +6,7 @@
 2     the command line, or an argument, is wrong
 3     the search ended without a single valid trial
 65    the study is corrupt
-69    Ray cannot be reached, or would let anybody in
+69    Ray cannot be reached, would let anybody in, or has not what a trial needs
 73    the study is locked, or the output cannot be created
 74    the storage failed
 75    the cluster was lost; the same command goes on

@@ -16,7 +16,7 @@ import numpy as np
 import ray
 from ray import exceptions as lost
 
-from ..errors import ClusterError
+from ..errors import ClusterError, ClusterTooSmall
 from ..trial import Floats
 from .cloud import Cloud, Vector, losses, sums
 from .crew import Sums, shares
@@ -53,7 +53,7 @@ class Actors:
     actors       how many; None: as many as there is room for
     ray_options  of each, as of ``ray.remote(...).options``; num_cpus=1 if left out
 
-    Raises ObjectiveError if the objective cannot be sent, ClusterError if there is no room.
+    Raises ObjectiveError if the objective cannot be sent, ClusterTooSmall if there is no room.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Actors:
         request = request_of(ray_options)
         room = fit(request, leaving())
         if not room:
-            raise ClusterError(too_large(request))
+            raise ClusterTooSmall(too_large(request))
         self._n = min(room, actors or room)
         self._box = [ray.put((objective, dict(data)))]
         self._options = {"num_cpus": 1, "enable_task_events": False, **ray_options}

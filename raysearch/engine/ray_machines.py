@@ -13,17 +13,19 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
 
-from ..errors import ClusterError
+from ..errors import ClusterError, ClusterTooSmall
 
 Request = Mapping[str, float]
 
 _ASK_SECONDS = 3.0
 _UNKNOWN = 10.0  # seconds after which a note without anything in it is taken for none
 _CHANCE = 30.0  # seconds for an autoscaler to begin to start the first machine
+_LONGEST = 900.0  # seconds for the first machine to be there, however often one has begun to start
 _FIRST = 8  # slots that are asked for at least; else as many as there are, which doubles them
 _ANONYMOUS = "node_"  # and the machine's id: a type that Ray makes up where nobody has declared any
 
@@ -111,24 +113,40 @@ def can_grow() -> Literal["no", "yes", "starts", "unknown"]:
     leave one who only watch a cluster; the newer one tells the head. It is unknown for the
     first seconds of a head.
     """
+    report = _autoscaler()
+    if report is None:
+        return "unknown"
+    if report.starts:
+        return "starts"
+    return "yes" if any(not name.startswith(_ANONYMOUS) for name in report.types) else "no"
+
+
+@dataclass(frozen=True)
+class _Autoscaler:
+    """What an autoscaler says of itself.
+
+    types    of the machines that it knows of
+    starts   whether machines are on their way; one that has only been asked for is not, where
+             such a request has just been refused: it would be asked for again and again
+    refused  why machines could not be had
+    """
+
+    types: frozenset[str] = frozenset()
+    starts: bool = False
+    refused: tuple[str, ...] = ()
+
+
+def _autoscaler() -> _Autoscaler | None:
+    """What it says; None: there is a note of its, and nothing in it so far."""
     from ray._private import worker
 
     if worker._global_node is None:
-        return "no"
+        return _Autoscaler()
     with _answering():
-        types, coming = _autoscaled(worker._global_node.gcs_address)
-    if types is None:
-        return "unknown"
-    if coming:
-        return "starts"
-    return "yes" if any(not name.startswith(_ANONYMOUS) for name in types) else "no"
+        return _said(worker._global_node.gcs_address)
 
 
-def _autoscaled(head: str) -> tuple[set[str] | None, bool]:
-    """The types of the machines that it knows of, and whether more are on their way.
-
-    None: there is a note, and nothing in it so far.
-    """
+def _said(head: str) -> _Autoscaler | None:
     from ray.experimental.internal_kv import _internal_kv_get
 
     if _internal_kv_get(b"__autoscaler_v2_enabled", namespace=b"__autoscaler") == b"1":
@@ -136,18 +154,30 @@ def _autoscaled(head: str) -> tuple[set[str] | None, bool]:
 
         status = get_cluster_status(head)
         if not int(status.stats.autoscaler_version or 0):
-            return set(), False  # none has ever said anything
+            return _Autoscaler()  # none has ever said anything
         nodes = [*status.active_nodes, *status.idle_nodes]
-        coming = bool(status.pending_launches or status.pending_nodes)
-        return {node.ray_node_type_name for node in nodes}, coming
-    note = _internal_kv_get(b"__autoscaling_status")
-    if not note:
-        return set(), False
-    report = json.loads(note).get("autoscaler_report")
-    if report is None:
-        return None, False
-    coming = bool(report["pending_launches"] or report["pending_nodes"])
-    return set(report["active_nodes"]), coming
+        types = frozenset(node.ray_node_type_name for node in nodes)
+        refused = [f"{each.ray_node_type_name}: {each.details}" for each in status.failed_launches]
+        asked, coming = status.pending_launches, status.pending_nodes
+    else:
+        note = _internal_kv_get(b"__autoscaling_status")
+        if not note:
+            return _Autoscaler()
+        report = json.loads(note).get("autoscaler_report")
+        if report is None:
+            return None
+        types = frozenset(report["active_nodes"])
+        found = report["node_availability_summary"]["node_availabilities"]
+        why = {name: each["unavailable_node_information"] for name, each in found.items()}
+        refused = [
+            f"{name}: {each['category']}, {each['description']}"
+            for name, each in why.items()
+            if each
+        ]
+        asked, coming = report["pending_launches"], report["pending_nodes"]
+    return _Autoscaler(
+        types, bool(coming or (asked and not refused)), tuple(dict.fromkeys(refused))
+    )
 
 
 def _nothing() -> None:
@@ -166,12 +196,13 @@ class Growth:
         self._request = request_of(options)
         self._waiting: list[Any] = []
         self._next = -math.inf  # when to ask again
-        self._patience = time.monotonic() + _CHANCE  # until when there is to be a first slot
+        self._began = time.monotonic()
+        self._patience = self._began + _CHANCE  # until when there is to be a first slot
 
     def follow(self, wanted: int, slots: int) -> None:
         """Where there are fewer slots than wanted, ask for more; at most twofold at a time.
 
-        Raises ClusterError if there has never been a slot, and none is to be expected.
+        Raises ClusterTooSmall if there has never been a slot, and none is to be expected.
         """
         now = time.monotonic()
         if now < self._next:
@@ -186,10 +217,19 @@ class Growth:
         if slots:
             self._patience = math.inf  # what has been there may come back
         elif growing == "starts":
-            self._patience = max(self._patience, now + _CHANCE)
-        elif now > self._patience or (growing in ("no", "unknown") and self._patience < math.inf):
-            late = f"; the autoscaler has begun to start none within {_CHANCE:g} s"
-            raise ClusterError(too_large(self._request) + late * (growing == "yes"))
+            self._patience = min(max(self._patience, now + _CHANCE), self._began + _LONGEST)
+        hopeless = growing in ("no", "unknown") and self._patience < math.inf
+        if hopeless or now > self._patience:
+            raise ClusterTooSmall(too_large(self._request) + self._in_vain(growing))
+
+    def _in_vain(self, growing: str) -> str:
+        """What is to be said of an autoscaler that was asked."""
+        if growing in ("no", "unknown"):
+            return ""
+        report = _autoscaler()
+        refused = "".join(f"; {why}" for why in report.refused) if report else ""
+        waited = time.monotonic() - self._began
+        return f"; the autoscaler has brought none in {waited:.0f} s{refused}"
 
     def _wait(self, n: int) -> None:
         """Have so many tasks wait that do nothing, each of which takes what a trial takes."""

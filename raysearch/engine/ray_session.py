@@ -3,15 +3,18 @@
 Ray's own messages, and what trials print, go into the study's log file instead of the
 terminal, with secrets masked. A Ray that was running before is left running; one that was
 started here ends with the search. Ray listens on all interfaces, so one that is started here
-asks for a token, which is made for this process and never written to disk.
+asks for a token, which is made for this process and never written to disk; its files lie in a
+folder that nobody else can enter, and go with it.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -68,9 +71,9 @@ def connect(
         os.environ.update({k: v for k, v in _OWN.items() if k not in before})
     authenticate(target)
     handlers = _handlers()
-    with _rerouted(log):
+    with _rerouted(log), _folder(target) as folder:
         try:
-            _init(target, start or {})
+            _init(target, {**folder, **(start or {})})
             for number, handler in handlers.items():  # Ray has put in its own
                 signal.signal(number, handler)
             yield
@@ -80,6 +83,20 @@ def connect(
             for name in set(os.environ) - before:  # the next Ray may want other ones
                 if name.startswith("RAY_"):
                     del os.environ[name]
+
+
+@contextmanager
+def _folder(target: str | None) -> Iterator[dict[str, str]]:
+    """Of a new Ray, for this user alone: what Ray makes in there all users may write to."""
+    if target is not None or "RAY_TMPDIR" in os.environ:
+        yield {}
+        return
+    place = "/tmp" if os.name == "posix" else None  # paths of sockets end at 107 bytes
+    folder = tempfile.mkdtemp(prefix="raysearch-", dir=place)
+    try:
+        yield {"_temp_dir": folder}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _init(target: str | None, start: Mapping[str, Any]) -> None:

@@ -65,7 +65,8 @@ class Machine:
     def popen(self, command: str, **env: str) -> subprocess.Popen[str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY")}
         path = f"{self.bin}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        whole = {**clean, "HOME": str(self.home), "PATH": path, **env}
+        whole = {**clean, "HOME": str(self.home), "PATH": path}
+        whole = {**whole, "RAY_TMPDIR": str(self.home.parent / "tmp"), **env}
         pipe = subprocess.PIPE
         return subprocess.Popen(
             ["bash", "-c", command], env=whole, cwd=ROOT, stderr=pipe, text=True

@@ -64,6 +64,7 @@ def noted(where: str, machine: Any) -> list[Start]:
 def by_ray_up(name: str, machine: Any) -> list[Start]:
     """Files laid out as `rsync -a` would, then the start commands of head and worker."""
     config = RAY_UP[name]
+    machine.stub("python3")  # which would watch this machine
     for remote, local in config["file_mounts"].items():
         target = machine.home / remote.removeprefix("~/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +76,8 @@ def by_ray_up(name: str, machine: Any) -> list[Start]:
         for command in config[f"{kind}_start_ray_commands"]:
             assert machine.run(command, RAY_HEAD_IP="192.0.2.1")[0] == 0
     assert stat.S_IMODE((machine.home / ".ray/auth_token").stat().st_mode) == 0o600
+    watched = [args for args, _ in machine.called("python3")]
+    assert watched == ([[f"{machine.home}/node/notice", name]] if name in CLOUDS else [])
     return noted(name, machine)
 
 
@@ -173,6 +176,43 @@ def test_others_cannot_read_the_token(machine):
     token = machine.token(0o644)
     assert machine.run("cluster/node/start head")[0] == 0
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["head", "worker 192.0.2.1:6379"])
+def test_others_cannot_enter_the_folder_of_ray(machine, tmp_path, kind):
+    machine.token()
+    folder = tmp_path / "own"
+    assert machine.run(f"umask 0; cluster/node/start {kind}", RAY_TMPDIR=str(folder))[0] == 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    ((options, env),) = machine.starts()
+    assert f"--temp-dir={folder}/ray" in options
+    assert env["RAY_TMPDIR"] == str(folder)
+
+
+@pytest.mark.parametrize("how", ["open", "link", "file"])
+def test_a_folder_that_others_have_made_is_refused(machine, tmp_path, how):
+    machine.token()
+    folder, other = tmp_path / "own", tmp_path / "other"
+    other.mkdir(mode=0o700)
+    if how == "open":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif how == "link":
+        folder.symlink_to(other)
+    else:
+        folder.write_text("")
+    code, errors = machine.run("cluster/node/start head", RAY_TMPDIR=str(folder))
+    assert code == 78
+    assert f"expected RAY_TMPDIR, {folder}, as this user's folder with mode 0700" in errors
+    assert not machine.called("ray")
+
+
+def test_the_folder_of_ray_has_a_short_path():
+    """What Ray adds for its sockets, with the largest numbers that can be, fits into 107 bytes."""
+    (own,) = re.findall(r"RAY_TMPDIR:-(.+?)\}", (CLUSTER / "node/start").read_text())
+    session = "session_2026-11-25_10-44-00_587945_4194304"
+    path = own.replace("$(id -u)", "4294967295") + f"/ray/{session}/sockets/plasma_store.10"
+    assert len(path) <= 107
 
 
 @pytest.mark.parametrize("config", RAY_UP.values(), ids=RAY_UP)
@@ -321,6 +361,19 @@ def test_pods_come_when_needed_and_go_when_idle():
         _, gpu = spec["workerGroupSpecs"]
         limits = gpu["template"]["spec"]["containers"][0]["resources"]["limits"]
         assert limits["nvidia.com/gpu"] == "1"
+
+
+def test_pods_of_workers_drain_before_they_end():
+    for spec in clusters().values():
+        for group in spec["workerGroupSpecs"]:
+            pod = group["template"]["spec"]
+            (container,) = pod["containers"]
+            program, *arguments = container["lifecycle"]["preStop"]["exec"]["command"]
+            assert program == "/node/notice"
+            assert arguments[0] == "now"
+            assert int(arguments[1]) + 30 < pod["terminationGracePeriodSeconds"]  # Ray's own 30
+    assert "COPY cluster/node /node" in (CLUSTER / "docker/Dockerfile").read_text()
+    assert (CLUSTER / "node/notice").stat().st_mode & 0o111 == 0o111
 
 
 def test_the_image_has_what_ray_up_and_kuberay_call():

@@ -56,7 +56,8 @@ def test_a_job_searches_on_all_its_machines_and_leaves_nothing(machine):
         (signal.SIGUSR1, 143, True),  # the time was nearly up
         (signal.SIGUSR1, 0, False),  # it had just finished
         (signal.SIGTERM, 143, False),  # pre-empted, which SLURM sees to; or cancelled
-        (signal.SIGTERM, 75, True),  # a machine was lost
+        (signal.SIGTERM, 75, False),  # the same; that a machine went, too, changes nothing
+        (signal.SIGUSR1, 75, True),  # a machine was lost
     ],
 )
 def test_a_job_drains_and_comes_back(machine, sent, ends, again):

@@ -116,5 +116,6 @@ def test_machines_come_for_a_search_go_after_it_and_what_none_has_is_named(home,
     search = start("-c", SEARCH, growing, "none", "num_gpus")
     _, err = search.communicate(timeout=60)
     assert search.returncode != 0
+    assert "ClusterTooSmall" in err
     assert "GPU: wanted 1, the most on one machine is 0" in err
-    assert "the autoscaler has begun to start none within 2 s" in err
+    assert "the autoscaler has brought none in " in err

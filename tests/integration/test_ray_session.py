@@ -138,6 +138,25 @@ def test_a_ray_of_ones_own_is_quiet_private_and_ended():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.usefixtures("unconnected")
+def test_the_folder_of_a_ray_of_ones_own_is_private_and_removed(monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    seen = []
+    monkeypatch.setattr(ray_session, "_init", lambda target, start: seen.append(start))
+    with connect("local"):
+        folder = Path(seen[0]["_temp_dir"])
+        assert folder.stat().st_mode & 0o777 == 0o700
+        (folder / "session_2026").mkdir()
+        sockets = folder / "session_2026-11-25_10-44-00_587945_4194304/sockets/plasma_store.10"
+        assert len(str(sockets)) <= 107  # bytes that Ray, and the system, allow
+    assert not folder.exists()
+    with connect("local", start={"_temp_dir": "/elsewhere"}):
+        assert seen[1]["_temp_dir"] == "/elsewhere"
+    monkeypatch.setenv("RAY_TMPDIR", "/somewhere")
+    with connect("local"):
+        assert "_temp_dir" not in seen[2]  # Ray reads the variable itself
+
+
 VISITOR = """
 import sys
 from raysearch.engine.ray_session import connect
