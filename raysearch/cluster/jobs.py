@@ -30,10 +30,12 @@ _STOP_SECONDS = 60  # that a search has to end in order, before Ray kills it
 _LOST_SECONDS = 60.0  # without an answer, after which a job is no longer followed
 _MARK = "raysearch"  # in the metadata of our jobs
 _INVENTORY = """
-import importlib.metadata, json, platform
+import importlib.metadata, json, os, platform
 found = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-print(json.dumps({"python": platform.python_version(), "packages": found}))
+line = json.dumps({"python": platform.python_version(), "packages": found})
+os.write(1, ("\\n" + line + "\\n").encode())
 """
+_ANSWER = '{"python"'  # begins that line; all at once, as others write into the same file
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Jobs:
             if status == "SUCCEEDED":
                 self._client.delete_job(name)
         try:
-            found = json.loads(log.strip().rpartition("\n")[2])
+            (answer,) = (line for line in log.splitlines() if line.startswith(_ANSWER))
+            found = json.loads(answer)
             return found["python"], found["packages"]
         except (ValueError, KeyError):
             raise ClusterError(

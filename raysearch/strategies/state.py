@@ -134,7 +134,6 @@ def _classes(value: Any) -> Iterator[type]:
         for part in value:
             yield from _classes(part)
     elif is_dataclass(value) and not isinstance(value, type):
-        yield type(value)
         yield from _annotated(type(value))
         for f in fields(value):
             yield from _classes(getattr(value, f.name))
@@ -144,10 +143,9 @@ def _annotated(hint: Any) -> Iterator[type]:
     """The dataclasses that a type mentions."""
     if typing.get_origin(hint) in (tuple, typing.Union, types.UnionType):
         for part in typing.get_args(hint):
-            if is_dataclass(part):
-                yield typing.cast(type, part)
             yield from _annotated(part)
     elif is_dataclass(hint):
+        yield typing.cast(type, hint)
         yield from _mentioned(typing.cast(type, hint))
 
 

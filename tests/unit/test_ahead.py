@@ -112,6 +112,9 @@ class Rows(list[Finished]):
     def starts(self, trials: object) -> dict[int, object]:
         return {}
 
+    def retain(self, parents: object) -> None:
+        pass
+
 
 def proposer(thinker: Thinker) -> Proposer:
     return Proposer(thinker, SPACE, Objectives(("loss",), (False,)), 0)
