@@ -181,6 +181,8 @@ def inverse_root(k: Floats) -> Floats:
     What rounding takes away from its diagonal is given back, as little as it needs.
     """
     n, jitter = len(k), 0.0
+    if not n:  # of which LAPACK complains
+        return np.zeros((0, 0))
     while True:
         lower, failed = lapack.dpotrf(k + jitter * np.eye(n), lower=True, clean=True)
         if not failed:

@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import multivariate_normal, norm
 
 from raysearch.models.acquisition import log_aei, log_ehvi, log_ei, log_h, log_met, log_ucb
-from raysearch.models.gp import condition, evidence, fit, prior
+from raysearch.models.gp import condition, evidence, fit, inverse_root, prior
 from raysearch.models.kernels import Layout, by_group, distances
 from raysearch.models.outputs import normalised
 from raysearch.models.paths import path
@@ -282,3 +282,8 @@ def test_far_from_the_front_there_still_is_a_slope() -> None:
     value, by_mean, _ = log_ehvi(np.full((2, 1), 50.0), np.full((2, 1), 1e-4), FRONT, WORST)
     assert np.isfinite(value).all()
     assert (by_mean < 0).all()
+
+
+def test_of_nothing_there_is_an_inverse_root_and_no_complaint(capfd) -> None:
+    assert inverse_root(np.zeros((0, 0))).shape == (0, 0)
+    assert capfd.readouterr() == ("", "")
