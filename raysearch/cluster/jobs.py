@@ -187,8 +187,13 @@ class Jobs:
 
     async def _tail(self, name: str, lines: _Lines) -> None:
         lines.again()
-        async for text in self._client.tail_job_logs(name):
-            lines.add(text)
+        try:
+            async for text in self._client.tail_job_logs(name):
+                lines.add(text)
+        finally:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # Ctrl-C, whatever has become of it below
+                raise asyncio.CancelledError
 
     def _get_or_none(self, name: str) -> Job | None:
         try:

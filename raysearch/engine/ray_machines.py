@@ -180,10 +180,6 @@ def _said(head: str) -> _Autoscaler | None:
     )
 
 
-def _nothing() -> None:
-    """What a task does that only waits for a place."""
-
-
 class Growth:
     """Has a cluster grow towards what a search could use, where an autoscaler looks after it.
 
@@ -192,7 +188,9 @@ class Growth:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         fixed = {"max_retries": 0, "enable_task_events": False}
-        self._task = ray.remote(_nothing).options(**{**fixed, **options})
+        # A lambda is sent whole: for a function of this module a worker would import raysearch,
+        # and numpy, and a task that is cancelled just then would leave them half imported there.
+        self._task = ray.remote(lambda: None).options(**{**fixed, **options})
         self._request = request_of(options)
         self._waiting: list[Any] = []
         self._next = -math.inf  # when to ask again

@@ -441,7 +441,11 @@ def test_a_generator_is_stopped_between_two_steps(make: Make, tmp_path):
 
 
 @pytest.mark.parametrize("on", ["sleep", "lock"])
-def test_who_waits_is_woken_and_its_worker_stays(make_ray: Make, on):
+def test_who_waits_is_woken_and_its_worker_stays(make_ray: Make, on, monkeypatch):
+    from raysearch.engine import ray_tasks
+
+    monkeypatch.setattr(ray_tasks, "_GRACE", 20.0)  # for a busy machine: nothing is forced
+
     def sleeps(config):
         yield {"loss": 0.0, "pid": float(os.getpid())}
         time.sleep(60) if on == "sleep" else threading.Event().wait()
