@@ -44,18 +44,26 @@ from ..errors import UsageError
 from ..models.threads import one_thread
 from ..rng import generator
 from ..space import Space
-from ..trial import Batch, Floats, Ints, Outcome
+from ..trial import Batch, Floats, Outcome
 from .ascent import climb
-from .base import State, Strategy
+from .base import Strategy
 from .belief import Belief, Price, believed, below, feasible, log_cost, targets
 from .features import encoding, features
 from .known import Known
 from .moves import neighbours
 from .options import check_choice, check_int
 from .pareto import violations
-from .proposals import explore
 from .quasi_random import QuasiRandom
-from .surrogate import Surrogate, first_fresh, sequence, stacked
+from .surrogate import (
+    Modelled,
+    Surrogate,
+    arrived,
+    awaiting,
+    explored,
+    first_fresh,
+    sequence,
+    stacked,
+)
 
 _BLOCK = 256  # candidates of the quasi-random sequence, for every point
 _BESTS, _NEAR = 8, 16  # points whose neighbours are candidates, and how many of each
@@ -66,23 +74,15 @@ _STREAM = 5  # of random numbers for neighbours and moves
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianState(State):
-    """What was told, and what is pending; see the head of this file.
+class GaussianState(Modelled):
+    """What was told, and what is pending.
 
     cost       (n,) of each point; NaN: unknown
     surrogate  models of the losses, then of each constraint, then of the cost
-    cursor     how far the quasi-random sequence of the first points has been gone through
     """
 
-    x: Floats = field(kw_only=True)
-    loss: Floats = field(kw_only=True)
-    constraint: Floats = field(kw_only=True)
     cost: Floats = field(kw_only=True)
-    waiting: Floats = field(kw_only=True)
-    numbers: Ints = field(kw_only=True)
     surrogate: Surrogate = field(default_factory=Surrogate)
-    known: Known = field(default_factory=Known)
-    cursor: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,26 +148,19 @@ class GaussianProcess(Strategy[GaussianState]):
         found, belief = [np.empty((0, space.dim))], None
         for _ in range(n):
             if self._knows_too_little(state):
-                wide = sequence(space, state.seed)
-                x, known, cursor = explore(space, state.known, state.seed, state.cursor, 1, wide)
-                state = replace(state, cursor=cursor)
+                state, x = explored(state)
             else:
                 if belief is None:
                     state = _up_to_date(state)
                     belief = self._belief(state)
                 x, known = self._most_promising(state, belief)
+                state = replace(state, known=known)
                 crowded = len(state.waiting) + 1 >= _MANY
                 belief = None if crowded else belief.expecting(features(space, space.snap(x)))
-            state = replace(state, known=known)
             if not len(x):
                 break
             found.append(x)
-            state = replace(
-                state,
-                asked=state.asked + 1,
-                waiting=np.concatenate([state.waiting, space.snap(x)]),
-                numbers=np.append(state.numbers, state.asked),
-            )
+            state = awaiting(state, x)
         points = np.concatenate(found)
         return state, Batch(points, np.arange(first, first + len(points)))
 
@@ -176,20 +169,16 @@ class GaussianProcess(Strategy[GaussianState]):
 
     def tell(self, state: GaussianState, batch: Batch, outcome: Outcome) -> GaussianState:
         """Remember; models take it in when they are asked next."""
-        there = np.isin(state.numbers, batch.number)
         constraint = outcome.constraint
         if constraint is None:
             constraint = np.empty((len(batch), 0))
         cost = np.full(len(batch), np.nan) if outcome.cost is None else outcome.cost
         return replace(
-            state,
+            arrived(state, batch),
             x=np.concatenate([state.x, batch.x]),
             loss=stacked(state.loss, outcome.loss),
             constraint=stacked(state.constraint, constraint),
             cost=np.concatenate([state.cost, cost]),
-            waiting=state.waiting[~there],
-            numbers=state.numbers[~there],
-            known=state.known.tell(state.space, batch),
         )
 
     def _knows_too_little(self, state: GaussianState) -> bool:

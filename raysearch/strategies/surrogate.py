@@ -9,14 +9,16 @@ grouped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
 from ..models.gp import Process, condition, fit, prior
 from ..models.kernels import Layout
 from ..space import Space
-from ..trial import Floats, Ints
+from ..trial import Batch, Floats, Ints
+from .base import State
 from .known import Known, fresh
 from .proposals import explore
 from .quasi_random import QuasiRandom
@@ -24,6 +26,59 @@ from .quasi_random import QuasiRandom
 _FITTED = 300  # points that hyperparameters are fitted to, at most
 _APART = 1e-7  # distance, in edges of the cube, under which two points are the same
 _CHUNK = 64  # candidates looked at together
+
+
+@dataclass(frozen=True, eq=False)
+class Modelled(State):
+    """What strategies on surrogates know.
+
+    x           (n, d) points told
+    loss        (n, m)
+    constraint  (n, c), at most 0 if met; NaN: unknown
+    waiting     (p, d) points that are pending
+    numbers     (p,) theirs
+    known       configurations that have been proposed or told
+    cursor      how far the quasi-random sequence of first points has been gone through
+    """
+
+    x: Floats = field(kw_only=True)
+    loss: Floats = field(kw_only=True)
+    constraint: Floats = field(kw_only=True)
+    waiting: Floats = field(kw_only=True)
+    numbers: Ints = field(kw_only=True)
+    known: Known = field(default_factory=Known)
+    cursor: int = 0
+
+
+M = TypeVar("M", bound=Modelled)
+
+
+def explored(state: M) -> tuple[M, Floats]:
+    """The next quasi-random point (1, d), or none (0, d)."""
+    wide = sequence(state.space, state.seed)
+    x, known, cursor = explore(state.space, state.known, state.seed, state.cursor, 1, wide)
+    return replace(state, known=known, cursor=cursor), x
+
+
+def awaiting(state: M, x: Floats) -> M:
+    """The state once the point x (1, d) has been proposed."""
+    return replace(
+        state,
+        asked=state.asked + 1,
+        waiting=np.concatenate([state.waiting, state.space.snap(x)]),
+        numbers=np.append(state.numbers, state.asked),
+    )
+
+
+def arrived(state: M, batch: Batch) -> M:
+    """The state that does not wait for these points any more."""
+    there = np.isin(state.numbers, batch.number)
+    return replace(
+        state,
+        waiting=state.waiting[~there],
+        numbers=state.numbers[~there],
+        known=state.known.tell(state.space, batch),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,16 +39,24 @@ from ..models.threads import one_thread
 from ..rng import generator
 from ..space import Choice, Space
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
-from .base import State, Strategy
+from .base import Strategy
 from .belief import targets
 from .features import encoding, features
 from .known import Known
 from .memo import per_space
 from .options import check_int
 from .pareto import violations
-from .proposals import explore
 from .quasi_random import QuasiRandom
-from .surrogate import Surrogate, first_fresh, sequence, stacked
+from .surrogate import (
+    Modelled,
+    Surrogate,
+    arrived,
+    awaiting,
+    explored,
+    first_fresh,
+    sequence,
+    stacked,
+)
 
 _FIRST, _LEAST, _MOST = 0.8, 0.5**7, 1.6  # L at the start, at the end, at most
 _SUCCESSES = 3  # in a row, until L is doubled
@@ -59,28 +67,18 @@ _STREAM = 6  # of random numbers for candidates and paths
 
 
 @dataclass(frozen=True, eq=False)
-class TrustState(State):
+class TrustState(Modelled):
     """The regions and their points; see the head of this file.
 
-    waiting     (p, d) points that are pending
-    numbers     (p,) theirs
     surrogates  of the losses and constraints of each region
-    cursor      how far the quasi-random sequence of first points has been gone through
     """
 
-    x: Floats = field(kw_only=True)
-    loss: Floats = field(kw_only=True)
-    constraint: Floats = field(kw_only=True)
     home: Ints = field(kw_only=True)
     size: Floats = field(kw_only=True)
     wins: Ints = field(kw_only=True)
     losses: Ints = field(kw_only=True)
     since: Ints = field(kw_only=True)
-    waiting: Floats = field(kw_only=True)
-    numbers: Ints = field(kw_only=True)
     surrogates: tuple[Surrogate, ...] = ()
-    known: Known = field(default_factory=Known)
-    cursor: int = 0
 
 
 @dataclass(frozen=True)
@@ -145,9 +143,7 @@ class TrustRegion(Strategy[TrustState]):
         for _ in range(n):
             j = state.asked % self.regions
             if self._young(state, j) or np.isfinite(state.loss[state.home == j]).sum() < 2:
-                wide = sequence(space, state.seed)
-                x, known, cursor = explore(space, state.known, state.seed, state.cursor, 1, wide)
-                state = replace(state, known=known, cursor=cursor)
+                state, x = explored(state)
             else:
                 state = _up_to_date(state, j)
                 x, known = _thompson(state, j)
@@ -155,12 +151,7 @@ class TrustRegion(Strategy[TrustState]):
             if not len(x):
                 break
             found.append(x)
-            state = replace(
-                state,
-                asked=state.asked + 1,
-                waiting=np.concatenate([state.waiting, space.snap(x)]),
-                numbers=np.append(state.numbers, state.asked),
-            )
+            state = awaiting(state, x)
         points = np.concatenate(found)
         return state, Batch(points, np.arange(first, first + len(points)))
 
@@ -177,13 +168,7 @@ class TrustRegion(Strategy[TrustState]):
 
         A point from elsewhere goes to the region whose best point is the worst.
         """
-        there = np.isin(state.numbers, batch.number)
-        state = replace(
-            state,
-            waiting=state.waiting[~there],
-            numbers=state.numbers[~there],
-            known=state.known.tell(state.space, batch),
-        )
+        state = arrived(state, batch)
         constraint = outcome.constraint
         if constraint is None:
             constraint = np.empty((len(batch), 0))
