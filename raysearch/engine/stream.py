@@ -139,7 +139,9 @@ class _Run:
     def _begin(self) -> Iterator[Any]:
         """The objective at work; an instance that is where the trial goes on loads nothing."""
         start = None if self._live else self._start
-        run = self._job.objective.go_on if self._live else self._job.objective  # type: ignore[attr-defined]
+        run: Any = self._job.objective
+        if self._live and isinstance(run, Member):
+            run = run.go_on
         trial = self._task.trials.take(slice(self._i, self._i + 1))
         starts = {} if start is None else {0: start}
         (arguments,) = arguments_of(self._job, self._signature, trial, [self._seed], starts)

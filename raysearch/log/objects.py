@@ -14,6 +14,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO, BinaryIO, TypeVar, cast
 
 from pyarrow import fs
@@ -47,8 +48,11 @@ class ObjectStorage(Storage):
         return sorted(info.path for info in found if info.is_file)
 
     def exists(self, name: str) -> bool:
-        found = _patiently(lambda: self._filesystem.get_file_info(name))
-        return bool(found.type == fs.FileType.File)
+        try:  # to open it is one request; to ask for it, where it is not, two
+            _patiently(lambda: self._filesystem.open_input_file(name).close())
+        except FileNotFoundError:
+            return False
+        return True
 
     def open(self, name: str) -> BinaryIO:
         return _patiently(lambda: self._fetch(name))
@@ -71,7 +75,7 @@ class ObjectStorage(Storage):
         pass  # an object is durable once it is there
 
     def remove(self, name: str) -> None:
-        if self.exists(name):
+        with suppress(FileNotFoundError):
             _patiently(lambda: self._filesystem.delete_file(name))
 
     def prepare(self) -> None:
