@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 GRACE = 2.0  # seconds between the two steps
+_AGAIN = 0.1  # seconds until the timer rings again, which may ring just before a sleep begins
 _STALE = 0.5  # arming the second step costs 50 us; this much later it is done again
 _STDERR = 2
 
@@ -68,7 +69,7 @@ class Watchdog:
         self._deadline = now + seconds
         if self._signals and not self._ticking:  # else `_ring` sets it anew
             self._ticking = True
-            signal.setitimer(signal.ITIMER_REAL, seconds)
+            signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
 
     def end(self) -> None:
         """The trial is over."""
@@ -78,8 +79,9 @@ class Watchdog:
         """The timer has run out, be it for this trial or an earlier, shorter one."""
         left = 0.0 if self._deadline is None else self._deadline - time.monotonic()
         if left > 0:
-            signal.setitimer(signal.ITIMER_REAL, left)
+            signal.setitimer(signal.ITIMER_REAL, left, _AGAIN)
             return
+        signal.setitimer(signal.ITIMER_REAL, 0)
         self._ticking = False
         if self._deadline is not None:
             self._deadline = None

@@ -20,6 +20,7 @@ from raysearch import rng
 from raysearch.engine.evaluate import evaluate
 from raysearch.engine.objective import examine, vectorized
 from raysearch.engine.records import Job, Objectives, Results, Trials
+from raysearch.engine.watchdog import TimeUp, Watchdog
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.trial import COMPLETE, CRASHED, FAILED, INVALID, TIMEOUT
 
@@ -257,6 +258,23 @@ def test_ctrl_c_gets_through():
 
 
 # --- timeouts ---------------------------------------------------------------------------------
+
+
+def test_a_ring_that_comes_just_before_a_sleep_is_not_the_last_one(monkeypatch):
+    unheard, rings = iter([True]), Watchdog._ring
+
+    def ring(self, number, frame):
+        if not next(unheard, False):
+            rings(self, number, frame)
+
+    monkeypatch.setattr(Watchdog, "_ring", ring)
+    with Watchdog(kill=False) as watchdog:
+        watchdog.begin(0.02)
+        start = time.monotonic()
+        with pytest.raises(TimeUp):
+            time.sleep(60)
+        assert time.monotonic() - start < 30
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_a_trial_that_waits_is_ended_at_its_timeout():
