@@ -5,6 +5,8 @@ The job lies in the object store, and is taken out once by every worker process.
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -39,12 +41,23 @@ def opened(job: ray.ObjectRef[Any]) -> tuple[Job, Signature]:
     key = job.hex()
     if key not in _opened:
         _opened.clear()
+        _hear_interrupts()
         sent: Job = ray.get(job)
         data = MappingProxyType({name: ray.get(value) for name, value in sent.data.items()})
         device = "cuda:0" if ray.get_gpu_ids() else "cpu"  # which sees no others
         signature, objective = examine(sent.objective), ready(sent.objective, data, device)
         _opened[key] = replace(sent, objective=objective, data=data, device=device), signature
     return _opened[key]
+
+
+def _hear_interrupts() -> None:
+    """Have Python handle SIGINT, by which Ray cancels tasks.
+
+    Whatever a script starts in the background ignores it, and so do all processes beneath.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 Sent = tuple[ray.ObjectRef[Any], Ints, Arrays, Arrays, Floats | None, Stretch | None]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import threading
 import time
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from raysearch.engine.ray_tasks import RayTasks
+from raysearch.engine.ray_workers import _hear_interrupts
 from raysearch.engine.records import Done, Job, Lost, Objectives, Task, Trials
 from raysearch.errors import ClusterError, ObjectiveError, UsageError
 from raysearch.space import Choice, Float, Space
@@ -124,6 +126,15 @@ def test_trials_share_a_worker_even_with_gpus():
     events = run(executor, 8)
     assert len({event.results.metrics["pid"][0] for event in events}) <= 3
     assert {event.results.metrics["gpu"][0] for event in events} <= {"0", "1"}
+
+
+def test_a_worker_that_a_script_has_in_the_background_hears_that_it_is_cancelled():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _hear_interrupts()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # --- on the way -------------------------------------------------------------------------------
