@@ -66,7 +66,9 @@ class Experiment:
 def load(path: Path) -> Experiment:
     """The experiment in a file; ExperimentError says what is wrong and where."""
     if not path.is_file():
-        raise UsageError(f"FILE: there is no file {path}")
+        raise UsageError(
+            f"FILE: there is no file {path}; check the path, or see raysearch run --help"
+        )
     if path.suffix not in (".py", ".toml"):
         raise UsageError(f"FILE: expected a .py or .toml file, found {path.name}")
     path = path.resolve()

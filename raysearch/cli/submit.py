@@ -167,7 +167,9 @@ def code_of(job: Job) -> int:
 def _within(file: Path) -> str:
     """The file as it is called within the working directory."""
     if not file.is_file():
-        raise UsageError(f"FILE: there is no file {file}")
+        raise UsageError(
+            f"FILE: there is no file {file}; check the path, or see raysearch run --help"
+        )
     path = Path(os.path.abspath(file))
     if not path.is_relative_to(Path.cwd()):
         raise UsageError(

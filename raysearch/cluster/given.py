@@ -104,7 +104,9 @@ def lacking(packages: Mapping[str, str], file: Path | None) -> list[str]:
         if not file.is_file():
             return []
     if not file.is_file():
-        raise UsageError(f"--requirements: there is no file {file}")
+        raise UsageError(
+            f"--requirements: there is no file {file}; pip-compile --generate-hashes makes one"
+        )
     lines = file.read_text("utf-8").replace("\\\n", " ").splitlines()
     locked = [line.split("#")[0].strip() for line in lines]
     known = {_plain(name): number for name, number in packages.items()}

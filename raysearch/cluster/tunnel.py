@@ -28,7 +28,9 @@ def tunnel(file: Path) -> Iterator[str]:
     Raises ClusterError, within 15 seconds, with what ssh said if there is no way.
     """
     if not file.is_file():
-        raise UsageError(f"--cluster: there is no file {file}")
+        raise UsageError(
+            f"--cluster: there is no file {file}; expected the one that `ray up` was given"
+        )
     port = _free_port()
     command = [*RAY, "dashboard", str(file), "--port", str(port), "--remote-port", "8265"]
     with tempfile.TemporaryFile("w+") as said:
