@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import ray
 
 from ..errors import ClusterError, ClusterTooSmall
+from .ray_session import check_alive
 
 Request = Mapping[str, float]
+T = TypeVar("T")
 
+_SILENCE = 30.0  # seconds without an answer of the head; Ray would end this process after 60
 _ASK_SECONDS = 3.0
 _UNKNOWN = 10.0  # seconds after which a note without anything in it is taken for none
 _CHANCE = 30.0  # seconds for an autoscaler to begin to start the first machine
@@ -63,17 +67,34 @@ def _share(name: str, total: float, amount: float) -> int:
 
 def _machines() -> dict[str, Mapping[str, float]]:
     """Id -> resources, of the machines that are alive."""
-    with _answering():
-        return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    nodes = _asked(ray.nodes)
+    return {node["NodeID"]: node["Resources"] for node in nodes if node["Alive"]}
 
 
-@contextmanager
-def _answering() -> Iterator[None]:
-    """Whatever goes wrong inside, it is that the head does not answer."""
+def _asked(question: Callable[[], T]) -> T:
+    """What the head answers; whatever goes wrong, it is that the head does not answer.
+
+    The question is asked from a thread of its own: if the head dies just then, Ray waits a
+    minute for another one, and then ends this process.
+    """
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(question())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    deadline = time.monotonic() + _SILENCE
+    while not answer.done() and time.monotonic() < deadline:
+        wait([answer], timeout=1)
+        check_alive()
     try:
-        yield
+        return answer.result(timeout=0)
     except Exception as error:
-        raise ClusterError(f"Ray does not answer any more: {error}") from error
+        why = str(error) or f"nothing said for {_SILENCE:.0f} s"
+        raise ClusterError(f"Ray does not answer any more: {why}") from error
 
 
 def too_large(request: Request) -> str:
@@ -98,9 +119,8 @@ def leaving() -> Mapping[str, int]:
 
     if worker._global_node is None:
         return {}  # connected by Ray Client, which does not tell
-    with _answering():
-        drained: Mapping[str, int] = state.state.get_draining_nodes()
-        return drained
+    drained: Mapping[str, int] = _asked(state.state.get_draining_nodes)
+    return drained
 
 
 # --- clusters that grow -----------------------------------------------------------------------
@@ -142,8 +162,8 @@ def _autoscaler() -> _Autoscaler | None:
 
     if worker._global_node is None:
         return _Autoscaler()
-    with _answering():
-        return _said(worker._global_node.gcs_address)
+    head = worker._global_node.gcs_address
+    return _asked(lambda: _said(head))
 
 
 def _said(head: str) -> _Autoscaler | None:

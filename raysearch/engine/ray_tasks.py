@@ -10,13 +10,14 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import ray
 from ray import exceptions as lost
 
-from ..errors import ObjectiveError, UsageError
+from ..errors import ClusterError, ObjectiveError, UsageError
 from ..space import Space
 from .objective import examine
 from .ray_machines import Growth, fit, leaving, request_of
@@ -184,8 +185,16 @@ class RayTasks:
 
     def close(self) -> None:
         """End what runs, and let go of the job and its data."""
-        self._growth.close()
         self._waiting.clear()
+        with suppress(ClusterError):  # without a head, what runs ends by itself
+            check_alive()
+            self._end()
+        self._tasks.clear()
+        self._over.clear()
+        self._job = None
+
+    def _end(self) -> None:
+        self._growth.close()
         for task in list(self._tasks.values()):
             self.cancel(task)
         if self._tasks:
@@ -193,9 +202,6 @@ class RayTasks:
         for ref, number in self._tasks.items():
             self._workers.force(number, self._over.get(ref, ref))
         self._workers.close()
-        self._tasks.clear()
-        self._over.clear()
-        self._job = None
 
     def _hear(self, ref: Any) -> Iterator[ExecutorEvent]:
         """What a reference, or all that is there of a generator of such, brings.
