@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ from .run import StrategyName, choose
 
 if TYPE_CHECKING:
     from ..simulate import Simulation
+    from ..study import Study
 
-_FROM_SEARCH = ("metric", "mode", "seed", "retries", "max_failures", "reproducible")
+_FROM_SEARCH = ("metric", "mode", "require", "seed", "retries", "max_failures", "reproducible")
 
 
 class Counts(click.ParamType[tuple[int, ...]]):
@@ -166,16 +168,21 @@ def _common(found: Sequence[Simulation]) -> float | None:
     """The best result that all of them have reached, if there is one objective."""
     studies = [simulation.study for simulation in found]
     objectives = studies[0].objectives
-    if len(objectives.names) > 1 or not all("complete" in study.counts for study in studies):
+    if not all(_has_best(study) for study in studies):
         return None
     best: list[float] = [study.best.metrics[objectives.names[0]] for study in studies]
     return min(best) if objectives.maximize[0] else max(best)
 
 
+def _has_best(study: Study) -> bool:
+    """Whether there is one objective, and a trial to be compared by it."""
+    return len(study.objectives.names) == 1 and bool((study.losses < math.inf).any())
+
+
 def _row(simulation: Simulation, target: float | None) -> dict[str, Any]:
     """What is said about one number of workers."""
     study = simulation.study
-    single = len(study.objectives.names) == 1 and "complete" in study.counts
+    single = _has_best(study)
     return {
         "workers": simulation.workers,
         "trials": len(study),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..engine.events import Why
 from ..study import Study
@@ -41,12 +40,9 @@ class Simulation:
     def time_to(self, value: float) -> float | None:
         """Seconds until a result at least as good as this was known; None: it never was.
 
-        value  of the objective, as the objective returns it
+        value  of the objective, as the objective returns it; as in `Study.best`, only trials
+               count that meet `require`, and got furthest where there are budgets
         """
-        name = self.study.objectives.names[0]
-        trials = self.study.trials.select(["state", f"metrics.{name}", "told"])
-        trials = trials.filter(pc.equal(trials["state"], pa.scalar("complete")))
-        found = trials[f"metrics.{name}"].to_numpy()
-        good = found >= value if self.study.objectives.maximize[0] else found <= value
-        told = trials["told"].cast(pa.int64()).to_numpy()[good]
+        worst = -value if self.study.objectives.maximize[0] else value
+        told = self.study.trials["told"].cast(pa.int64()).to_numpy()[self.study.losses <= worst]
         return float((told.min() - START) / 1e9) if len(told) else None

@@ -17,6 +17,7 @@ from ..engine.driver import Driver
 from ..engine.evaluate import evaluate
 from ..engine.loop import Loop
 from ..engine.objective import examine, ready
+from ..engine.objectives import to_json
 from ..engine.proposer import Host, Proposer
 from ..engine.records import Finished, Job, Trials
 from ..errors import UsageError
@@ -44,6 +45,7 @@ def run(
     duration: Duration = 1.0,
     metric: str | Mapping[str, str] = "loss",
     mode: str = "min",
+    require: Mapping[str, str] | None = None,
     seed: int = 0,
     retries: int = 1,
     max_failures: int | None = 10,
@@ -82,7 +84,7 @@ def run(
     (480.0, 1.0)
     """
     space = space_of(space)
-    objectives = objectives_of(metric, mode)
+    objectives = objectives_of(metric, mode, require)
     seed = check_seed(seed)
     check_workers(workers)
     if trials is None and time_limit is None and math.isinf(space.size):
@@ -147,6 +149,7 @@ def run(
         "space": space.to_json(),
         "strategy": strategies.to_json(strategy),
         "metric": objectives.to_json(),
+        **({"require": to_json(objectives.bounds)} if objectives.bounds else {}),
         "seed": seed,
     }
     return drive(loop, proposer, executor, Ledger(space, spec), clock, space)

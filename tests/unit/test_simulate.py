@@ -138,6 +138,20 @@ def test_time_to_quality():
     assert upwards.time_to(max(losses)) == pytest.approx(10 * (int(np.argmax(losses)) + 1))
 
 
+def test_only_what_meets_the_bounds_counts():
+    def two(config):
+        return {"loss": config["x"], "y": config["n"]}
+
+    simulation = simulate.run(
+        two, SPACE, rs.RandomSearch(), workers=1, trials=50, require={"y": ">= 5"}
+    )
+    x, y = (simulation.study.trials[name].to_numpy() for name in ("config.x", "metrics.y"))
+    best = x[y >= 5].min()
+    assert simulation.study.best.metrics["loss"] == best > x.min()
+    assert simulation.time_to(best) == 1.0 + np.flatnonzero((x == best) & (y >= 5))[0]
+    assert simulation.time_to(best - 1e-9) is None
+
+
 def test_a_driver_that_is_charged_holds_workers_up():
     result = run(rs.RandomSearch(), workers=2, trials=20, duration=6, charge_driver=True)
     assert result.driver > 0
