@@ -64,7 +64,7 @@ def test_shares_follow_what_trials_take(monkeypatch):
     assert [row["attempts"] for row in trials] == [1, 1, 1, 1, 2, 1]  # its first was no failure
     share = [row["metrics.share"] for row in trials]
     assert share[:2] == [1, 1]  # nothing is known yet
-    assert share[2] == 0.5  # a quarter would do, but leave a GPU empty
+    assert share[2:4] == [0.5, 0.5]  # a quarter would do, but leave a GPU empty
     after = [row for row in trials if row["metrics.began"] >= trials[4]["metrics.began"]]
     assert {row["metrics.share"] for row in after} == {1}  # since memory has run out
     for now in trials:
