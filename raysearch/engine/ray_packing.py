@@ -110,15 +110,17 @@ class RayPacked(RayTasks):
 
     def _adopt(self, packing: Packing, anew: bool = False) -> None:
         """Go on with what has been learnt; anew: the memory of idle actors may be in disorder."""
+        before, fitting = self._sharers, self._packing.sharers
         self._packing = packing
-        sharers = min(packing.sharers, self._useful()) if packing.sharers > 1 else 1
-        if sharers != self._sharers or anew:
-            self._actors.share(sharers)
-        if sharers != self._sharers:
-            self._sharers, options = sharers, shared(self._options, sharers)
+        if packing.sharers != fitting:
+            self._sharers = min(packing.sharers, self._useful())
+        if self._sharers != before:
+            options = shared(self._options, self._sharers)
             self._request = request_of(options)
             self._growth.ask_for(options)
             self._slots = fit(self._request, self._leaving)
+        if self._sharers != before or anew:
+            self._actors.share(self._sharers)
 
     def _useful(self) -> int:
         """So many a GPU use all that can run at once; with more, Ray would leave GPUs empty."""
