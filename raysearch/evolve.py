@@ -24,6 +24,7 @@ import numpy as np
 from .arguments import check_option, count_of
 from .engine.cloud import Cloud, Vector
 from .engine.crew import Crew, open_crew
+from .engine.packing import is_auto
 from .errors import SearchFailed, UsageError
 from .optim import SGD, Adam, Rule
 from .rng import check_seed
@@ -92,6 +93,11 @@ def evolve(
     if not np.isfinite(mean).all():
         raise UsageError("start: expected finite numbers, found others")
     check_option("method", method, METHODS)
+    if is_auto(ray_options):
+        raise UsageError(
+            "ray_options: expected num_gpus to be a number, since actors are not made anew "
+            "while a mean moves, found 'auto'"
+        )
     members = count_of("population", population)
     if members is None or members < 4 or members % 2:
         raise UsageError(f"population: expected an even number >= 4, found {population!r}")

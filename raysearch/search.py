@@ -116,7 +116,8 @@ def search(
     resume        True: go on with a study that is there; False: there must be none;
                   "changed": go on although space, strategy, metric, bounds or seed differ
     concurrency   trials at once, at most; None: as many as the cluster can run
-    ray_options   for each task, such as {"num_cpus": 1, "num_gpus": 0.25}
+    ray_options   for each task, such as {"num_cpus": 1, "num_gpus": 0.25}; with "auto", trials
+                  share GPUs by the memory that they turn out to take
     retries       how often a trial is tried again whose worker died
     timeout       seconds that one trial may take; None: any time
     max_failures  as many failures at the start, and nothing else, end the search;

@@ -1,8 +1,9 @@
 """Proves on a machine with GPUs that members of a population share and use them.
 
 First, members with a quarter of a GPU each say which device they see, by its UUID, and when they
-were on it. Then the population of examples/gpu_population.py is trained by four actors a GPU,
-and by this process alone on one GPU; both in evaluations a second, without starting.
+were on it; then members do that take a seventh of the memory, and whose share the search finds out.
+Last, the population of examples/gpu_population.py is trained by four actors a GPU, and by this
+process alone on one GPU; both in evaluations a second, without starting.
 
 Exit codes: 0 as it should be; 1 members do not share devices as they should; 69 no GPU, or no
 torch that sees one.
@@ -57,21 +58,51 @@ def sharing(count):
     trials = 4 * SHARE * count
     study = rs.search(Member, space, rs.RandomSearch(), trials=trials, ray_options=options)
     rows = study.trials.to_pydict()
+    most = at_once(rows)
+    wrong = [
+        *([f"only {len(most)} of {count} devices were used"] if len(most) < count else []),
+        *(f"{n} members at once on {uuid}" for uuid, n in most.items() if n != SHARE),
+        *(["a member saw more than one device"] if set(rows["metrics.seen"]) != {1} else []),
+    ]
+    return wrong, most
+
+
+def at_once(rows):
+    """How many members were on each device at once, at most."""
     spans = defaultdict(list)
     for uuid, began, ended in zip(
         rows["metrics.uuid"], rows["metrics.began"], rows["metrics.ended"], strict=True
     ):
         spans[uuid].append((began, ended))
-    most = {
+    return {
         uuid: max(sum(b <= began < e for b, e in on) for began, _ in on)
         for uuid, on in spans.items()
     }
-    wrong = [
-        *([f"only {len(spans)} of {count} devices were used"] if len(spans) < count else []),
-        *(f"{n} members at once on {uuid}" for uuid, n in most.items() if n != SHARE),
-        *(["a member saw more than one device"] if set(rows["metrics.seen"]) != {1} else []),
+
+
+def takes_a_seventh(config):
+    """Holds a seventh of its device's memory for a while."""
+    import torch
+
+    began, memory = time.time(), torch.cuda.mem_get_info()[1]
+    held = torch.zeros(memory // 7, dtype=torch.uint8, device="cuda")
+    time.sleep(1)
+    uuid = str(torch.cuda.get_device_properties(0).uuid)
+    return {"loss": float(held[0]), "uuid": uuid, "began": began, "ended": time.time()}
+
+
+def packing(count):
+    """What is wrong with shares that are left to the search: with headroom, four fit on a GPU."""
+    options = {"num_cpus": 0.1, "num_gpus": "auto"}
+    study = rs.search(
+        takes_a_seventh, space, rs.RandomSearch(), trials=16 * count, ray_options=options
+    )
+    rows = study.trials.to_pydict()
+    lost = len(rows["state"]) - rows["state"].count("complete")
+    return [
+        *([f"{lost} members failed that were packed"] if lost else []),
+        *(f"{n} packed members at once on {u}" for u, n in at_once(rows).items() if n != 4),
     ]
-    return wrong, most
 
 
 def in_actors(count):
@@ -115,6 +146,7 @@ def main():
     wrong, most = sharing(count)
     for uuid, n in most.items():
         print(f"{uuid}: {n} members at once")
+    wrong += packing(count)
     if wrong:
         print("\n".join(wrong), file=sys.stderr)
         return 1

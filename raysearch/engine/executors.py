@@ -14,6 +14,7 @@ from typing import Any
 from .executor import Executor
 from .inline import Inline
 from .objective import examine
+from .packing import is_auto
 from .records import Job
 
 
@@ -39,10 +40,13 @@ def _inline(job: Job, where: Where, log: Path | None) -> Iterator[Executor]:
 @contextmanager
 def _ray(job: Job, where: Where, log: Path | None) -> Iterator[Executor]:
     from .ray_actors import in_actors
+    from .ray_packing import RayPacked
     from .ray_session import connect
     from .ray_tasks import RayTasks
 
-    run = in_actors if examine(job.objective).is_class else RayTasks
+    run: Callable[..., RayTasks] = in_actors if examine(job.objective).is_class else RayTasks
+    if is_auto(where.ray_options):
+        run = RayPacked
     with connect(where.address, log):
         executor = run(job, where.ray_options, where.concurrency)
         try:

@@ -258,7 +258,7 @@ class Loop:
             for half in (work.take(slice(middle, None)), work.take(slice(0, middle))):
                 self._ready.put_back(replace(half, alone=True))
             return []
-        lost_again = not own_fault and event.how != "moved"
+        lost_again = not own_fault and event.how not in ("moved", "crowded")
         work = replace(work, strikes=work.strikes + own_fault, losses=work.losses + lost_again)
         if event.how == "refused":
             state = FAILED

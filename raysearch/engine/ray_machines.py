@@ -207,15 +207,20 @@ class Growth:
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        self._waiting: list[Any] = []
+        self.ask_for(options)
+        self._next = -math.inf  # when to ask again
+        self._began = time.monotonic()
+        self._patience = self._began + _CHANCE  # until when there is to be a first slot
+
+    def ask_for(self, options: Mapping[str, Any]) -> None:
+        """From now on, for tasks with such options."""
+        self._wait(0)
         fixed = {"max_retries": 0, "enable_task_events": False}
         # A lambda is sent whole: for a function of this module a worker would import raysearch,
         # and numpy, and a task that is cancelled just then would leave them half imported there.
         self._task = ray.remote(lambda: None).options(**{**fixed, **options})
         self._request = request_of(options)
-        self._waiting: list[Any] = []
-        self._next = -math.inf  # when to ask again
-        self._began = time.monotonic()
-        self._patience = self._began + _CHANCE  # until when there is to be a first slot
 
     def follow(self, wanted: int, slots: int) -> None:
         """Where there are fewer slots than wanted, ask for more; at most twofold at a time.

@@ -20,6 +20,7 @@ from ray import exceptions as lost
 from ..errors import ClusterError, ObjectiveError, UsageError
 from ..space import Space
 from .objective import examine
+from .packing import is_auto, shared
 from .ray_machines import Growth, fit, leaving, request_of
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
@@ -42,8 +43,9 @@ def check_sendable(objective: Callable[..., Any], ray_options: Mapping[str, Any]
     """
     examine(objective)
     check_serializable(objective)
-    remote(ray_options)
-    request_of(ray_options)
+    options = shared(ray_options) if is_auto(ray_options) else ray_options
+    remote(options)
+    request_of(options)
 
 
 class RayTasks:

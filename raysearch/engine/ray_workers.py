@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import ray
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from .stream import stream
 from .stretch import go
 
 Arrays = Mapping[str, NDArray[Any]]
+T = TypeVar("T", bound=Reports | Results)
 
 _OURS = ("max_retries", "num_returns", "retry_exceptions")  # options that are not the user's
 
@@ -73,7 +74,12 @@ def run(sent: Sent) -> Results | Passed:
     if stretch is not None:
         return go(job, signature, stretch, kill=True)
     columns = Columns(job.space.parameters, values, active, len(numbers))
-    return evaluate(job, signature, Trials(numbers, columns, budget), kill=True)
+    return _measured(job, evaluate(job, signature, Trials(numbers, columns, budget), kill=True))
+
+
+def _measured(job: Job, part: T) -> T:
+    """With what has been taken of the GPU, if that is asked."""
+    return part if job.probe is None else replace(part, memory=job.probe())
 
 
 def stream_task(
@@ -92,7 +98,7 @@ def stream_task(
     task = replace(task, trials=trials)
     with closing(stream(job, signature, task, kill=True, put=put)) as parts:
         for part in parts:
-            yield node, part
+            yield node, _measured(job, part)
 
 
 def _stream(sent: tuple[ray.ObjectRef[Any], Task]) -> Iterator[tuple[str, Reports | Results]]:

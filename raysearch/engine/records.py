@@ -17,6 +17,7 @@ from ..strategies.islands import Islands
 from ..trial import ROOT, Floats, Ints
 from .objectives import Metrics as Metrics
 from .objectives import Objectives as Objectives
+from .packing import Memory
 from .passage import Passed, Stretch
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
@@ -37,6 +38,7 @@ class Job:
     rungs      budgets at which the strategy judges trials that run, ascending
     islands    the strategy whose islands workers go on with; None: workers know of no strategy
     device     of the process that it is in, as of `Trial`
+    probe      tells what a worker has taken of its GPU; None: nobody wants to know
     """
 
     objective: Callable[..., Any]
@@ -49,6 +51,7 @@ class Job:
     rungs: tuple[float, ...] = ()
     islands: Islands | None = None
     device: str = "cpu"
+    probe: Callable[[], Memory | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class Results:
     seconds  (k,) how long each took, by a monotonic clock
     worker   "host:pid"
     budget   (k,) how far each got; NaN: as far as it was to; None: all of them
+    memory   that the worker has taken of its GPU, if it was asked
     """
 
     state: NDArray[np.uint8]
@@ -171,6 +175,7 @@ class Results:
     seconds: Floats
     worker: str
     budget: Floats | None = None
+    memory: Memory | None = None
 
 
 _OF_REPORTS = ("row", "number", "attempt", "step", "rung", "time", "seconds")
@@ -190,6 +195,7 @@ class Reports:
     metrics  of the reports
     saved    what trials have saved meanwhile
     worker   "host:pid"
+    memory   as of `Results`
     """
 
     row: Ints
@@ -202,6 +208,7 @@ class Reports:
     metrics: Metrics
     saved: tuple[Checkpoint, ...] = ()
     worker: str = ""
+    memory: Memory | None = None
 
     def __len__(self) -> int:
         return len(self.number)
@@ -247,12 +254,13 @@ class Lost:
     how      crashed: its worker died; oom: of lack of memory; node: the machine was lost,
              or the worker was taken away (not the trial's fault); cancelled: on request;
              moved: its machine is about to leave, and the trial goes on elsewhere from what it
-             has saved; refused: the executor could not send or run it at all
+             has saved; crowded: others have left it too little of a GPU's memory, and it is to
+             run again with more; refused: the executor could not send or run it at all
     message  what is known about it, for people
     """
 
     task: int
-    how: Literal["crashed", "oom", "node", "cancelled", "moved", "refused"]
+    how: Literal["crashed", "oom", "node", "cancelled", "moved", "crowded", "refused"]
     message: str
 
 

@@ -469,7 +469,7 @@ def test_a_full_disk_is_waited_for() -> None:
     assert waited == [1, 2]
 
 
-@pytest.mark.parametrize(("how", "ends"), [("moved", False), ("node", True)])
+@pytest.mark.parametrize(("how", "ends"), [("moved", False), ("crowded", False), ("node", True)])
 def test_machines_may_die_ten_times_and_leave_as_often_as_they_like(how: Any, ends: bool) -> None:
     loop = Loop(Limits(10, retries=0), 1)
     loop.handle(Slots(1), 0)

@@ -218,6 +218,7 @@ def test_a_class_is_made_an_instance_of():
         ({"rule": "Adam"}, "rule"),
         ({"generations": 0}, "generations"),
         ({"state": {"mean": np.ones(40)}}, "state"),
+        ({"ray_options": {"num_gpus": "auto"}}, "num_gpus"),
     ],
 )
 def test_arguments_are_checked_at_once(options, words):
