@@ -96,7 +96,7 @@ class Portfolio(Team[PortfolioState]):
         """All members learn, and get credit for their own."""
         own = batch.number != FOREIGN
         authors = state.author[np.searchsorted(state.waiting, batch.number[own])]
-        loss = outcome.loss[own]
+        loss = outcome.unconstrained().loss[own]
         before = state.loss if len(state.loss) else loss[:0]
         return replace(
             super().tell(state, batch, outcome),

@@ -37,6 +37,8 @@ class Ours:
     def tell(self, token: Any, loss: float, broken: float) -> None:
         constraint = np.array([[broken]]) if self.constrained else None
         outcome = Outcome(np.array([[loss]]), constraint=constraint)
+        if not self.strategy.constrained:
+            outcome = outcome.unconstrained()
         self.state = self.strategy.tell(self.state, token, outcome)
 
 

@@ -187,6 +187,13 @@ def test_the_best_rank_is_worth_most_and_pending_points_nothing() -> None:
     assert race.turns(state) == [0, 1]  # what comes from elsewhere is nobody's
 
 
+def test_what_breaks_a_constraint_ranks_last_however_low_its_loss() -> None:
+    race = rs.Portfolio((rs.RandomSearch(), rs.RandomSearch()), exploration=1e-9)
+    state, batch = race.ask(race.init(FIVE, 0), 2)
+    outcome = Outcome(np.array([[0.0], [1.0]]), constraint=np.array([[5.0], [-1.0]]))
+    assert race.turns(race.tell(state, batch, outcome)) == [1, 0]
+
+
 def test_members_that_know_no_constraints_take_what_breaks_one_for_bad() -> None:
     team = rs.Portfolio([rs.TPE(), rs.LocalSearch()])
     loop = rs.AskTell({"x": rs.Float(0, 1)}, team, seed=0)
