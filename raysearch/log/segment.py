@@ -71,15 +71,16 @@ def encode_header(schema: pa.Schema, about: Mapping[str, Any]) -> tuple[pa.Schem
 
 def encode_frame(
     schema: pa.Schema, header: bytes, batch: pa.RecordBatch, seq: int, before: int
-) -> tuple[bytearray, int]:
+) -> tuple[bytes, int]:
     """A batch as bytes that follow the header (or an earlier frame), and their crc.
 
     Large ones are compressed, as Arrow itself does it and every reader undoes it: that is quicker
     than to sum up and write more than twice the bytes.
     """
     sink = pa.BufferOutputStream()
-    codec = "lz4" if batch.nbytes >= _LARGE else None
-    options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
+    options = pa.ipc.IpcWriteOptions(
+        compression="lz4" if batch.nbytes >= _LARGE else None, use_threads=False
+    )
     with pa.ipc.new_stream(sink, schema, options=options) as writer:
         blank = (_FORM % (seq, 0, 0, before, 0)).encode()
         writer.write_batch(batch, custom_metadata={b"raysearch": blank})
@@ -91,7 +92,7 @@ def encode_frame(
     frame[span] = (_FORM % (*mine, 0)).encode()
     crc = crc32(frame)
     frame[span] = (_FORM % (*mine, crc)).encode()
-    return frame, crc
+    return bytes(frame), crc
 
 
 class Segment:
