@@ -71,7 +71,7 @@ def encode_header(schema: pa.Schema, about: Mapping[str, Any]) -> tuple[pa.Schem
 
 def encode_frame(
     schema: pa.Schema, header: bytes, batch: pa.RecordBatch, seq: int, before: int
-) -> tuple[bytes, int]:
+) -> tuple[memoryview, int]:
     """A batch as bytes that follow the header (or an earlier frame), and their crc.
 
     Large ones are compressed, as Arrow itself does it and every reader undoes it: that is quicker
@@ -84,7 +84,7 @@ def encode_frame(
     with pa.ipc.new_stream(sink, schema, options=options) as writer:
         blank = (_FORM % (seq, 0, 0, before, 0)).encode()
         writer.write_batch(batch, custom_metadata={b"raysearch": blank})
-    frame = bytearray(memoryview(sink.getvalue())[len(header) : -len(END)])
+    frame = memoryview(sink.getvalue()).cast("B")[len(header) : -len(END)]
     mark = _MARK.search(frame)
     assert mark is not None
     span = slice(*mark.span())
@@ -92,7 +92,7 @@ def encode_frame(
     frame[span] = (_FORM % (*mine, 0)).encode()
     crc = crc32(frame)
     frame[span] = (_FORM % (*mine, crc)).encode()
-    return bytes(frame), crc
+    return frame, crc
 
 
 class Segment:
