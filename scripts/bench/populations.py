@@ -121,6 +121,9 @@ def shares(options: argparse.Namespace) -> None:
         spent.setdefault(name, []).append((time.thread_time_ns() - start) / k)
         return found
 
+    def aside(buffer: pickle.PickleBuffer) -> None:
+        bytes(buffer)  # as Ray copies it into its store
+
     def run(alone: Any) -> Any:
         trials = Trials(alone.number, space.decode(alone.x))
         results = evaluate(job, signature, trials)
@@ -143,7 +146,7 @@ def shares(options: argparse.Namespace) -> None:
                 parts.append((trials, results))
             k, value = 4 * k, stretch.pack(alone)
             parts = step("join", lambda parts=parts: tuple(stretch._joined(parts)), k)
-            step("send", lambda p=parts: pickle.dumps(p, 5, buffer_callback=lambda b: bytes(b)), k)
+            step("send", lambda p=parts: pickle.dumps(p, 5, buffer_callback=aside), k)
             trials, results = parts[0]
             work = replace(Work.new(trials, 1), submitted=1)
             finished = step("receive", lambda w=work, r=results: results_of(w, r, 1), k)

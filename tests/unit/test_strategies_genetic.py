@@ -97,6 +97,10 @@ def test_categories_come_from_either_parent():
     c = np.stack([*space.decode(bred(space, parents, crossover=1.0)).numbers.values()])
     assert np.mean(c == 0) == pytest.approx(0.75 * 0.975, abs=0.02)  # 1/4 x 1 + 3/4 x 2/3
     assert np.mean(c > 1) < 0.05
+    first = np.mean(c == 0, axis=0)  # of each child, how much is the first parent's
+    mixed = first[(first > 0.1) & (first < 0.9)]
+    assert len(mixed) == pytest.approx(2000 * 2 * 0.75 * 0.25, rel=0.1)
+    assert np.mean(np.abs(mixed - 0.5) < 0.2) > 0.97
 
 
 def test_gaussian_steps_have_their_size():
@@ -125,6 +129,13 @@ def test_the_elite_survives_as_long_as_it_may():
     none = GeneticAlgorithm(population=4, elite=0)
     state, _ = generation(none, state, [9.0, 9.0, 9.0, 8.0])
     assert state.f.tolist() == [8.0, 9.0, 9.0, 9.0]
+
+
+def test_of_equal_losses_the_first_told_comes_first():
+    search = GeneticAlgorithm(population=300, elite=0)
+    losses = [float(k % 2) for k in range(300)]
+    state, batch = generation(search, search.init(SQUARE, 0), losses)
+    assert np.array_equal(state.x, np.concatenate([batch.x[::2], batch.x[1::2]]))
 
 
 def test_a_generation_waits_for_no_straggler_and_takes_no_failure():
