@@ -120,7 +120,7 @@ def results_of(work: Work, results: Results, now: int) -> Finished:
         metrics=results.metrics,
         errors=results.errors,
         attempts=work.attempts,
-        worker=np.full(k, results.worker, dtype=object),
+        worker=np.broadcast_to(np.array(results.worker, dtype=object), k),  # one object, once
         after=np.zeros(k, dtype=np.int64),
         asked=work.asked,
         submitted=np.full(k, work.submitted),

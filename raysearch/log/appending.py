@@ -140,7 +140,7 @@ class _Segment:
         self._write(frame if self._begun else self._header + frame)
         self._before, self._begun = crc, True
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         if self._file is None:
             self._file = self._storage.appender(self._name, self._durable)
         if self._file is not None:
@@ -149,7 +149,7 @@ class _Segment:
         folder, _, name = self._name.rpartition("/")
 
         def write(file: Any) -> str:
-            file.write(data + END)
+            file.write(b"".join((data, END)))
             return name
 
         self._storage.publish(folder, write)

@@ -170,7 +170,7 @@ class LocalAppender:
         self._descriptor = descriptor
         self._size = 0
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         try:
             while rest:  # a full disk may take a part and fail at the next

@@ -40,7 +40,8 @@ _FORM = '{"seq":"%012x","bytes":"%012x","schema":"%08x","before":"%08x","crc":"%
 _CRC_FROM_END = len('00000000"}')
 _MAX_METADATA = 2**24
 _MAX_FRAME = 2**31
-MOST = _MAX_FRAME - 2**24  # bytes in the rows of a frame
+MOST = _MAX_FRAME - 2**24  # bytes in the rows of a frame; compression may add a little
+_LARGE = 2**16  # bytes; below, compression costs more than it spares
 
 
 class Frame(NamedTuple):
@@ -70,13 +71,20 @@ def encode_header(schema: pa.Schema, about: Mapping[str, Any]) -> tuple[pa.Schem
 
 def encode_frame(
     schema: pa.Schema, header: bytes, batch: pa.RecordBatch, seq: int, before: int
-) -> tuple[bytes, int]:
-    """A batch as bytes that follow the header (or an earlier frame), and their crc."""
+) -> tuple[memoryview, int]:
+    """A batch as bytes that follow the header (or an earlier frame), and their crc.
+
+    Large ones are compressed, as Arrow itself does it and every reader undoes it: that is quicker
+    than to sum up and write more than twice the bytes.
+    """
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema) as writer:
+    options = pa.ipc.IpcWriteOptions(
+        compression="lz4" if batch.nbytes >= _LARGE else None, use_threads=False
+    )
+    with pa.ipc.new_stream(sink, schema, options=options) as writer:
         blank = (_FORM % (seq, 0, 0, before, 0)).encode()
         writer.write_batch(batch, custom_metadata={b"raysearch": blank})
-    frame = bytearray(memoryview(sink.getvalue())[len(header) : -len(END)])
+    frame = memoryview(sink.getvalue()).cast("B")[len(header) : -len(END)]
     mark = _MARK.search(frame)
     assert mark is not None
     span = slice(*mark.span())
@@ -84,7 +92,7 @@ def encode_frame(
     frame[span] = (_FORM % (*mine, 0)).encode()
     crc = crc32(frame)
     frame[span] = (_FORM % (*mine, crc)).encode()
-    return bytes(frame), crc
+    return frame, crc
 
 
 class Segment:

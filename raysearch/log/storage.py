@@ -22,7 +22,7 @@ class Appender(Protocol):
     #: whether the file is in an unknown state, so that nothing may be appended any more
     broken: bool
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Add all of the data, or (OSError) none of it."""
 
     def close(self) -> None:

@@ -65,6 +65,8 @@ class Strategy(ABC, Generic[S]):
     constrained: ClassVar[bool] = False
     #: whether it promises to beat random search on smooth functions of some parameters
     beats_random: ClassVar[bool] = False
+    #: whether it proposes the same points whatever the seed, some of them at least
+    seedless: ClassVar[bool] = False
 
     def takes(self, objectives: int) -> bool:
         """Whether it understands losses with so many columns."""

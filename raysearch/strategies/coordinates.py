@@ -96,15 +96,14 @@ def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
     Where none of those `crossed` is continuous and active at x (k, d), one that is joins them:
     else the same values could be put together again. keys (k, d), random, say which.
     """
-    kinds = coordinates(space)
-    can = np.ones(x.shape, dtype=bool)
+    kinds, can = coordinates(space), np.ones_like(crossed)
     if not kinds.plain:
         free = kinds.metric[~kinds.discrete]
         can[:] = False
         can[:, free] = space.active(space.decode(x))[:, free]
-    lacking = can.any(axis=1) & ~(can & crossed).any(axis=1)
+    lacking = np.flatnonzero(can.any(axis=1) & ~(can & crossed).any(axis=1))
     crossed = crossed.copy()
-    crossed[lacking, np.where(can, keys, -1.0).argmax(axis=1)[lacking]] = True
+    crossed[lacking, np.where(can[lacking], keys[lacking], -1.0).argmax(axis=1)] = True
     return crossed
 
 

@@ -114,7 +114,7 @@ class GeneticAlgorithm(Strategy[GeneticState]):
                 return snapped(space, draws[:, :d])
             return children(space, state.x, draws, t, sigma=sigma)
 
-        x, known = settle(space, state.known, state.seed, state.asked, n, width(d, t), propose)
+        x, known = settle(space, state.known, state.seed, state.asked, n, width(d), propose)
         number = np.arange(state.asked, state.asked + len(x))
         pending = state.pending.add(number, x)
         state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
@@ -131,7 +131,7 @@ class GeneticAlgorithm(Strategy[GeneticState]):
         while len(left):
             lacking = self.population - len(state.losses)
             these, left = left[:lacking], left[lacking:]
-            told = np.concatenate([state.told, x[these]])
+            told = np.concatenate([state.told, x.take(these, axis=0)])
             state = replace(state, told=told, losses=np.concatenate([state.losses, loss[these]]))
             if len(told) == self.population:
                 state = self._succeeded(state)
@@ -147,8 +147,20 @@ class GeneticAlgorithm(Strategy[GeneticState]):
         x = np.concatenate([state.x[old], state.told])
         f = np.concatenate([state.f[old], state.losses])
         age = np.concatenate([state.age[old] + 1, np.zeros(self.population, dtype=np.int64)])
-        best = np.argsort(f, kind="stable")[: self.population]
+        best = _order(f)[: self.population]
         none = state.told[:0]
         return replace(
-            state, x=x[best], f=f[best], age=age[best], told=none, losses=state.losses[:0]
+            state,
+            x=x.take(best, axis=0),
+            f=f[best],
+            age=age[best],
+            told=none,
+            losses=state.losses[:0],
         )
+
+
+def _order(f: Floats) -> Ints:
+    """The stable order of losses, by an unstable sort, five times as quick, if no two are equal."""
+    order = np.argsort(f)
+    ordered = f[order]
+    return np.argsort(f, kind="stable") if (ordered[1:] == ordered[:-1]).any() else order

@@ -60,6 +60,7 @@ class GridSearch(Strategy[GridState]):
     """
 
     multi_objective: ClassVar[bool] = True
+    seedless: ClassVar[bool] = True
 
     levels: int | Mapping[str, int] = 5
     order: Literal["lexicographic", "shuffled"] = "lexicographic"

@@ -25,8 +25,8 @@ ICGA; Whitley, Rana & Heckendorn (1999), "The island model genetic algorithm", C
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -94,7 +94,8 @@ class Islands(Strategy[IslandsState]):
     topology       ring: to the next island; full: to all; random: to some, drawn anew each time
 
     Raises UsageError if an option is out of range, or the strategy judges trials or gives them
-    budgets: put it around the islands then, as in ``ASHA(Islands())``.
+    budgets: put it around the islands then, as in ``ASHA(Islands())``. Likewise if it, or one
+    that it consists of, proposes the same points whatever the seed, as `GridSearch` does.
 
     >>> from raysearch.space import Float, Space
     >>> search = Islands(GeneticAlgorithm(population=4), islands=2, migrate_every=8)
@@ -119,6 +120,13 @@ class Islands(Strategy[IslandsState]):
                 f"option strategy: {name} gives budgets to trials, or judges them, and needs all "
                 f"of them for that; put it around the islands, as in {name}(Islands(...))"
             )
+        for part in _parts(self.strategy):
+            if part.seedless:
+                raise UsageError(
+                    f"option strategy: {type(part).__name__} proposes the same points whatever the "
+                    "seed, and every island would run them again; leave the islands out, or put "
+                    "it around them if it takes a strategy, as in WarmStart(Islands(...))"
+                )
         check_int(self, "islands")
         check_int(self, "migrate_every")
         check_choice(self, "topology", ("ring", "full", "random"))
@@ -290,6 +298,15 @@ class Islands(Strategy[IslandsState]):
             if 0 <= k < ended:
                 found.append(islands[j].sent[k - ended])
         return [migrant for migrant in found if migrant is not None]
+
+
+def _parts(strategy: AnyStrategy) -> Iterator[AnyStrategy]:
+    """The strategy, and all that it consists of."""
+    yield strategy
+    for option in (getattr(strategy, f.name) for f in fields(strategy)):
+        for part in option if isinstance(option, tuple) else (option,):
+            if isinstance(part, Strategy):
+                yield from _parts(part)
 
 
 def _part(outcome: Outcome, rows: Ints) -> Outcome:

@@ -106,7 +106,7 @@ class NSGA2(Strategy[NSGAState]):
         def propose(numbers: Ints, draws: Floats) -> Floats:
             return children(space, parents, draws) if len(parents) else snapped(space, draws[:, :d])
 
-        x, known = settle(space, state.known, state.seed, state.asked, n, width(d, 2), propose)
+        x, known = settle(space, state.known, state.seed, state.asked, n, width(d), propose)
         number = np.arange(state.asked, state.asked + len(x))
         pending = state.pending.add(number, x)
         state = replace(state, asked=state.asked + len(x), pending=pending, known=known)

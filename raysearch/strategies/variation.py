@@ -23,6 +23,7 @@ from scipy.special import ndtri
 
 from ..space import Space
 from ..trial import Floats
+from .base import Mask
 from .coordinates import coordinates, renewed
 from .moves import reflect
 
@@ -31,9 +32,9 @@ _ALIKE = 1e-9  # parents whose child might only differ from one of them by round
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
 
 
-def width(dim: int, tournament: int) -> int:
+def width(dim: int) -> int:
     """How many uniform numbers a child takes."""
-    return 2 * tournament + 1 + 5 * dim
+    return 3 + 2 * dim
 
 
 def children(
@@ -51,37 +52,41 @@ def children(
     crossover   probability of it
     sigma       of Gaussian mutation, in edges of the unit cube; None: polynomial mutation
     """
-    kinds, d, t = coordinates(space), space.dim, tournament
-    picked = (u[:, : 2 * t] * len(parents)).astype(np.int64)
-    one, two = parents[picked[:, :t].min(axis=1)], parents[picked[:, t:].min(axis=1)]
-    crossed = (u[:, [2 * t]] < crossover) & (u[:, 2 * t + 1 : 2 * t + 1 + d] < 0.5)
-    how_far, which, step, key = np.split(u[:, 2 * t + 1 + d :], 4, axis=1)
+    kinds, d = coordinates(space), space.dim
+    u = np.ascontiguousarray(u.T)  # from here on (d, k), as numpy runs along rows
+    best = (1 - (1 - u[:2]) ** (1 / tournament)) * len(parents)  # the least of t uniform numbers
+    one, two = (np.ascontiguousarray(parents.take(i, axis=0).T) for i in best.astype(np.int64))
+    side, how_far = _split(4 * u[3 : 3 + d])
+    cell, step = _split(d * u[3 + d :])
+    crossed, mutated = (u[2] < crossover) & (side < 2), cell < 1
 
     child, blended = one.copy(), crossed.copy()
-    blended[:, kinds.unordered] = False
+    blended[kinds.unordered] = False
     at = np.flatnonzero(blended)
-    np.put(child, at, _simulated_binary(*(np.take(a, at) for a in (one, two, how_far, which))))
+    pair = (np.take(a, at) for a in (one, two, how_far, side))
+    np.put(child, at, _simulated_binary(*pair))
     at = np.flatnonzero(crossed & ~blended)
     np.put(child, at, np.take(two, at))
-    own = crossed & (np.abs(one - two) > _ALIKE)
-    mutated = key < 1 / d
-    moved, where = child.copy(), mutated.copy()
-    where[:, kinds.metric[kinds.discrete]] = True  # which may have to move further
-    at = np.flatnonzero(where)
-    np.put(moved, at, _moved(np.take(child, at), np.take(step, at), sigma))
-    moved = _to_other_values(space, child, moved, step)
-    mutant = np.where(mutated, moved, child)
-    again = renewed(space, mutated | own, mutant, which) & ~own & ~mutated
+    own = (crossed & (np.abs(one - two) > _ALIKE)) | mutated
+    mutant, at = child.copy(), np.flatnonzero(mutated)
+    np.put(mutant, at, _moved(np.take(child, at), np.take(step, at), sigma))
+    _to_other_values(space, child, mutant, step, mutated)
+    again = renewed(space, own.T, mutant.T, how_far.T).T & ~own
     mutant[again] = _moved(child[again], step[again], sigma)
-    return mutant
+    return mutant.T
+
+
+def _split(x: Floats) -> tuple[Floats, Floats]:
+    """Which cell a number lies in, and where in it: uniform, whichever cell it is."""
+    cell = np.floor(x)
+    return cell, x - cell
 
 
 def _simulated_binary(one: Floats, two: Floats, u: Floats, side: Floats) -> Floats:
-    """One of the two children, by the side of the first parent or of the second."""
-    near, power = u <= 0.5, 1 / (_ETA_CROSSOVER + 1)
-    beta = np.where(near, 2 * u, 2 * (1 - u)) ** np.where(near, power, -power)
-    beta *= np.where(side < 0.5, 1, -1)
-    return _inside((one + two + beta * (one - two)) / 2)
+    """One of the two children: on the side of the first parent (0), or of the second (1)."""
+    power = np.copysign(1 / (_ETA_CROSSOVER + 1), 0.5 - u)
+    beta = (2 * np.minimum(u, 1 - u)) ** power
+    return _inside((one + two + np.copysign(beta, 0.5 - side) * (one - two)) / 2)
 
 
 def _moved(x: Floats, u: Floats, sigma: float | None) -> Floats:
@@ -92,10 +97,9 @@ def _moved(x: Floats, u: Floats, sigma: float | None) -> Floats:
 def _polynomial(x: Floats, u: Floats) -> Floats:
     """Mutants within the bounds; places x and uniform numbers of the same shape."""
     x, power = np.clip(x, 0, 1), _ETA_MUTATION + 1
-    down = u < 0.5
-    v = np.where(down, 2 * u, 2 * (1 - u))
-    step = (v + (1 - v) * np.where(down, 1 - x, x) ** power) ** (1 / power) - 1
-    return np.asarray(np.clip(np.where(down, x + step, x - step), 0, 1))
+    v, room = 2 * np.minimum(u, 1 - u), np.abs((u < 0.5) - x)  # beyond x, on the other side
+    step = 1 - (v + (1 - v) * room**power) ** (1 / power)
+    return np.asarray(np.clip(x + np.copysign(step, u - 0.5), 0, 1))
 
 
 def _gaussian(x: Floats, u: Floats, sigma: float) -> Floats:
@@ -103,20 +107,25 @@ def _gaussian(x: Floats, u: Floats, sigma: float) -> Floats:
 
 
 def _inside(x: Floats) -> Floats:
-    """Mirrored at the bounds; what is inside stays exactly as it is."""
-    return np.where((x < 0) | (x > 1), reflect(x), x)
+    """x, mirrored at the bounds in place; what is inside stays exactly as it is."""
+    out = np.flatnonzero((x < 0) | (x > 1))
+    np.put(x, out, reflect(np.take(x, out)))
+    return x
 
 
-def _to_other_values(space: Space, x: Floats, moved: Floats, u: Floats) -> Floats:
-    """The mutants with their discrete coordinates at other values than before."""
+def _to_other_values(space: Space, x: Floats, moved: Floats, u: Floats, mutated: Mask) -> None:
+    """Give mutated discrete coordinates other values than before; all arrays (d, k)."""
     kinds = coordinates(space)
     for i in kinds.metric[kinds.discrete]:
         parameter, last = space.axes[i], int(space.axes[i].size) - 1
-        before, to = (parameter.index(parameter.decode(np.clip(y[:, i], 0, 1))) for y in (x, moved))
-        step = np.where((u[:, i] < 0.5) & (before > 0) | (before == last), -1, 1)
+        rows = np.flatnonzero(mutated[i])
+        places = (np.clip(y[i, rows], 0, 1) for y in (x, moved))
+        before, to = (parameter.index(parameter.decode(place)) for place in places)
+        step = np.where((u[i, rows] < 0.5) & (before > 0) | (before == last), -1, 1)
         stays = to == before
-        moved[stays, i] = parameter.encode(parameter.nth(before + step))[stays]
+        moved[i, rows[stays]] = parameter.encode(parameter.nth(before + step))[stays]
     for i, size in zip(kinds.unordered, kinds.sizes, strict=True):
-        before = np.minimum((x[:, i] * size).astype(np.int64), size - 1)
-        moved[:, i] = ((before + 1 + (u[:, i] * (size - 1)).astype(np.int64)) % size + 0.5) / size
-    return moved
+        rows = np.flatnonzero(mutated[i])
+        before = np.minimum((x[i, rows] * size).astype(np.int64), size - 1)
+        to = (before + 1 + (u[i, rows] * (size - 1)).astype(np.int64)) % size
+        moved[i, rows] = (to + 0.5) / size

@@ -62,6 +62,7 @@ class WarmStart(Strategy[WarmState]):
 
     multi_objective: ClassVar[bool] = True  # if the outer one is
     constrained: ClassVar[bool] = True  # likewise
+    seedless: ClassVar[bool] = True
 
     outer: AnyStrategy = field(default_factory=RandomSearch)
     configs: Sequence[Mapping[str, Any]] = ()

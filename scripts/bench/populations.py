@@ -1,6 +1,7 @@
 """Populations: islands, evolution strategies in a million dimensions, stragglers.
 
     python scripts/bench/populations.py islands [--trials 2000000]
+    python scripts/bench/populations.py shares
     python scripts/bench/populations.py evolve [--population 256] [--actors 1 2]
     python scripts/bench/populations.py evotorch [--population 256]
     python scripts/bench/populations.py stragglers
@@ -42,6 +43,8 @@ def peak(pid: int) -> float:
 
 def islands(options: argparse.Namespace) -> None:
     """Trials a second of two islands of a genetic algorithm, four parameters, in a study."""
+    import ray
+
     import raysearch as rs
 
     def each(config: Any) -> float:
@@ -51,6 +54,7 @@ def islands(options: argparse.Namespace) -> None:
     def many(columns: Any) -> Any:
         return columns["a"] ** 2 + columns["b"] ** 2 + columns["c"] ** 2 + columns["d"] ** 2
 
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")  # workers outlive a search
     space = {name: rs.Float(-1, 1) for name in "abcd"}
     for objective, population, trials in (
         (each, 1_000, options.trials // 10),
@@ -68,14 +72,91 @@ def islands(options: argparse.Namespace) -> None:
 
         with tempfile.TemporaryDirectory() as study:
             spent = processor()
-            rs.search(objective, space, strategy, trials=trials, study=study, progress=note)
+            found = rs.search(objective, space, strategy, trials=trials, study=study, progress=note)
             spent = processor() - spent
+            workers = [name.split(":")[1] for name in found.trials["worker"].unique().to_pylist()]
+            bred = sum(processor(int(pid)) for pid in workers)  # importing numpy included
         half = next(i for i, (_, done) in enumerate(seen) if done >= trials // 4)
         seconds, found = (b - a for a, b in zip(seen[half], seen[-1], strict=True))
         print(
             f"{objective.__name__:5} {trials:9,} trials: {found / seconds:12,.0f} a second, "
-            f"driver {spent / trials * 1e9:5.0f} ns a trial"
+            f"processor ns a trial: driver {spent / trials * 1e9:5.0f}, workers "
+            f"{bred / trials * 1e9:5.0f}"
         )
+
+
+def shares(options: argparse.Namespace) -> None:
+    """What a trial of vectorized islands costs, step by step, in one process: medians in ns."""
+    import pickle
+    from dataclasses import replace
+
+    import raysearch as rs
+    from raysearch.engine import stretch
+    from raysearch.engine.archipelago import Archipelago
+    from raysearch.engine.evaluate import evaluate
+    from raysearch.engine.objective import examine
+    from raysearch.engine.outcomes import outcome_of
+    from raysearch.engine.records import Job, Objectives, Trials
+    from raysearch.engine.work import Work, results_of
+    from raysearch.log import Rows, StudyLog
+    from raysearch.log.segment import encode_frame, encode_header
+
+    @rs.vectorized
+    def many(columns: Any) -> Any:
+        return columns["a"] ** 2 + columns["b"] ** 2 + columns["c"] ** 2 + columns["d"] ** 2
+
+    space, losses = (
+        rs.Space({name: rs.Float(-1, 1) for name in "abcd"}),
+        Objectives(("loss",), (False,)),
+    )
+    herd = rs.GeneticAlgorithm(population=50_000, elite=5_000)
+    islands = rs.Islands(herd, islands=2, migrate_every=10**9)
+    job, signature = Job(many, space, losses, 0, islands=islands), examine(many)
+    spec = {"space": space.to_json(), "metric": {"loss": "min"}, "seed": 0}
+    spent: dict[str, list[float]] = {}
+
+    def step(name: str, what: Any, k: int) -> Any:
+        start = time.thread_time_ns()
+        found = what()
+        spent.setdefault(name, []).append((time.thread_time_ns() - start) / k)
+        return found
+
+    def aside(buffer: pickle.PickleBuffer) -> None:
+        bytes(buffer)  # as Ray copies it into its store
+
+    def run(alone: Any) -> Any:
+        trials = Trials(alone.number, space.decode(alone.x))
+        results = evaluate(job, signature, trials)
+        outcome = outcome_of(losses, results, trials.columns, space)
+        return trials, results, space.encode(trials.columns), outcome
+
+    value = Archipelago(islands, space, losses, 0).values()[0]
+    with (
+        tempfile.TemporaryDirectory() as study,
+        StudyLog.open(study, space, spec, resume=False) as log,
+    ):
+        for _ in range(11):
+            alone, parts = stretch.unpack(value, islands, space), []
+            for _ in range(4):  # generations
+                k = herd.population
+                alone = step("ask", lambda a=alone: stretch.with_points(islands, a), k)
+                trials, results, x, outcome = step("run", lambda a=alone: run(a), k)
+                told = (islands, alone, x, outcome)
+                alone = step("tell", lambda told=told: stretch.told(*told), k)
+                parts.append((trials, results))
+            k, value = 4 * k, stretch.pack(alone)
+            parts = step("join", lambda parts=parts: tuple(stretch._joined(parts)), k)
+            step("send", lambda p=parts: pickle.dumps(p, 5, buffer_callback=aside), k)
+            trials, results = parts[0]
+            work = replace(Work.new(trials, 1), submitted=1)
+            finished = step("receive", lambda w=work, r=results: results_of(w, r, 1), k)
+            batch = step("rows", lambda f=finished: Rows(space).to_batch(f), k)
+            marked = (*encode_header(batch.schema, {}), batch, 0, 0)
+            frame, _ = step("encode", lambda m=marked: encode_frame(*m), k)
+            step("rows, encode, write, sync", lambda f=finished: log.append([f]), k)
+    for name, found in spent.items():
+        print(f"{name:26} {statistics.median(found):6.0f}")
+    print(f"{len(frame) / k:.0f} bytes a trial")
 
 
 def sphere(x: Any) -> Any:
@@ -190,7 +271,7 @@ def stragglers(options: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["islands", "evolve", "evotorch", "stragglers"])
+    parser.add_argument("what", choices=["islands", "shares", "evolve", "evotorch", "stragglers"])
     parser.add_argument("--trials", type=int, default=2_000_000)
     parser.add_argument("--population", type=int, default=256)
     parser.add_argument("--actors", type=int, nargs="+", default=[1, 2])

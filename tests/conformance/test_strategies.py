@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from raysearch.errors import UsageError
 from raysearch.strategies import STRATEGIES, get
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.asha_stopping import StoppingASHA
@@ -21,11 +23,13 @@ from raysearch.strategies.median_stopping import MedianStopping
 from raysearch.strategies.portfolio import Portfolio
 from raysearch.strategies.quasi_random import QuasiRandom
 from raysearch.strategies.relay import Relay
+from raysearch.strategies.state import dump, load
 from raysearch.strategies.successive_halving import SuccessiveHalving
 from raysearch.strategies.tpe import TPE
 from raysearch.strategies.warm_start import WarmStart
 from raysearch.testing import conformance
 from raysearch.testing.spaces import spaces
+from raysearch.trial import Outcome
 
 SAMPLERS = [
     SuccessiveHalving(LocalSearch(), max_budget=9, points=4),
@@ -87,3 +91,21 @@ def test_contract_in_a_finite_space(strategy, check):
 def test_contract_in_any_space(name, space, seed):
     for check in conformance.CHECKS:
         check(get(name)(), space, seed)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_on_islands_it_is_refused_or_no_point_comes_twice(name):
+    strategy, space = get(name)(), conformance.SPACES["mixed"]
+    if strategy.budgets() or strategy.rungs() or strategy.seedless:
+        with pytest.raises(UsageError, match=r"option strategy: .* islands"):
+            Islands(strategy)
+        return
+    search, found = Islands(strategy, islands=2, migrate_every=4), []
+    state = search.init(space, 3)
+    for _ in range(4):  # so that migrants arrive twice
+        state, batch = search.ask(state, 8)
+        found.append(batch.x)
+        state = search.tell(state, batch, Outcome(((batch.x - 0.3) ** 2).sum(axis=1)[:, None]))
+        state = load(dump(state), search, space)
+    x = np.concatenate(found)
+    assert len(np.unique(x, axis=0)) == len(x) >= 24

@@ -52,6 +52,18 @@ def test_a_segment_is_what_arrow_writes():
     assert not read(data)[0].sealed
 
 
+def test_large_batches_are_compressed_as_arrow_does_it():
+    data, batches, ends = a_segment(sizes=(100, 3000))
+    assert pa.ipc.open_stream(data).read_all().to_batches() == batches
+    assert read(data)[1] == batches
+    assert ends[0] > batches[0].nbytes
+    assert ends[1] - ends[0] < 0.8 * batches[1].nbytes
+    for place in range(ends[0], ends[1], 997):
+        broken = bytearray(data)
+        broken[place] ^= 1
+        assert read(bytes(broken))[1] == batches[:1]
+
+
 def test_every_truncation_gives_an_exact_prefix():
     data, batches, ends = a_segment()
     header = next(find_frames(data)).offset

@@ -33,7 +33,7 @@ def outcomes(*losses):
 
 
 def bred(space, parents, k=2000, **options):
-    u = uniform(0, 0, k, width(space.dim, options.get("tournament", 2)))
+    u = uniform(0, 0, k, width(space.dim))
     return children(space, parents, u, **options)
 
 
@@ -43,8 +43,8 @@ def bred(space, parents, k=2000, **options):
 def test_simulated_binary_crossover_has_the_density_of_its_paper():
     k = 200_000
     u = uniform(3, 0, k, 2)
-    one, two = np.full((k, 1), 0.45), np.full((k, 1), 0.55)
-    child = _simulated_binary(one, two, u[:, :1], u[:, 1:])
+    one, two = np.full(k, 0.45), np.full(k, 0.55)
+    child = _simulated_binary(one, two, u[:, 0], np.floor(2 * u[:, 1]))
     beta = np.abs(child - 0.5) / 0.05
     assert np.mean(child) == pytest.approx(0.5, abs=1e-3)
     assert np.mean(beta < 1) == pytest.approx(0.5, abs=0.01)
@@ -68,12 +68,13 @@ def test_a_tournament_favours_what_comes_first():
     space = Space({"c": Choice(range(8))})
     parents = (np.arange(8)[:, None] + 0.5) / 8
     for t in (1, 2, 4):
-        u = uniform(1, 0, 20_000, width(1, t))
+        u = uniform(1, 0, 20_000, width(1))
         u[:, -1] = 1.0  # no mutation by its rate
-        first = (u[:, :t] * 8).astype(int).min(axis=1)
-        assert np.mean(first == 0) == pytest.approx(1 - (7 / 8) ** t, abs=0.01)
         child = children(space, parents, u, tournament=t, crossover=0.0)
-        assert np.array_equal(child, parents[first])
+        best = uniform(2, 0, 20_000, t).min(axis=1)
+        for r in range(8):
+            expected = np.mean((best * 8).astype(int) <= r)
+            assert np.mean(child <= parents[r]) == pytest.approx(expected, abs=0.015)
 
 
 def test_a_child_of_one_parent_differs_from_it_where_it_can():
@@ -96,6 +97,10 @@ def test_categories_come_from_either_parent():
     c = np.stack([*space.decode(bred(space, parents, crossover=1.0)).numbers.values()])
     assert np.mean(c == 0) == pytest.approx(0.75 * 0.975, abs=0.02)  # 1/4 x 1 + 3/4 x 2/3
     assert np.mean(c > 1) < 0.05
+    first = np.mean(c == 0, axis=0)  # of each child, how much is the first parent's
+    mixed = first[(first > 0.1) & (first < 0.9)]
+    assert len(mixed) == pytest.approx(2000 * 2 * 0.75 * 0.25, rel=0.1)
+    assert np.mean(np.abs(mixed - 0.5) < 0.2) > 0.97
 
 
 def test_gaussian_steps_have_their_size():
@@ -124,6 +129,13 @@ def test_the_elite_survives_as_long_as_it_may():
     none = GeneticAlgorithm(population=4, elite=0)
     state, _ = generation(none, state, [9.0, 9.0, 9.0, 8.0])
     assert state.f.tolist() == [8.0, 9.0, 9.0, 9.0]
+
+
+def test_of_equal_losses_the_first_told_comes_first():
+    search = GeneticAlgorithm(population=300, elite=0)
+    losses = [float(k % 2) for k in range(300)]
+    state, batch = generation(search, search.init(SQUARE, 0), losses)
+    assert np.array_equal(state.x, np.concatenate([batch.x[::2], batch.x[1::2]]))
 
 
 def test_a_generation_waits_for_no_straggler_and_takes_no_failure():

@@ -11,10 +11,14 @@ from raysearch.errors import UsageError
 from raysearch.space import Float, Int, Space
 from raysearch.strategies.asha import ASHA
 from raysearch.strategies.genetic import GeneticAlgorithm
+from raysearch.strategies.gradient_search import GradientSearch
+from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.islands import Islands
 from raysearch.strategies.nsga2 import NSGA2
+from raysearch.strategies.portfolio import Portfolio
 from raysearch.strategies.random import RandomSearch
 from raysearch.strategies.state import dump
+from raysearch.strategies.warm_start import WarmStart
 from raysearch.trial import FOREIGN, Batch, Outcome
 
 SQUARE = Space({"x": Float(0, 1), "y": Float(0, 1)})
@@ -81,6 +85,20 @@ def test_the_best_of_each_epoch_arrives_two_epochs_later():
             best = sent[np.argmin(sphere(sent).loss)]
             assert np.array_equal(heard[2 * e + i], best)
     assert len(heard) == 6  # the last ones are from epoch 2
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        GridSearch(order="shuffled"),
+        WarmStart(HERD),
+        Portfolio((HERD, GradientSearch(GridSearch()))),
+    ],
+)
+def test_what_would_come_again_on_every_island_is_refused(strategy):
+    with pytest.raises(UsageError, match=r"(GridSearch|WarmStart) proposes the same points"):
+        Islands(strategy)
+    assert WarmStart(Islands(HERD)).outer == Islands(HERD)
 
 
 def test_what_is_told_at_once_migrates_as_if_told_one_by_one():

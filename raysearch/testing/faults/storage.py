@@ -115,7 +115,7 @@ class FaultyAppender:
         self._name = name
         self._hazards = hazards
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """As of any appender; a driver that dies here leaves any part of the data."""
         try:
             self._hazards.step()
@@ -135,5 +135,5 @@ class FaultyAppender:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes | memoryview) -> None:
         self._disk.files[self._name] += data
