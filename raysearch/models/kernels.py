@@ -1,7 +1,8 @@
 """Kernels: how alike the losses of two points are expected to be.
 
 Points are rows of features, each of which belongs to a group (a parameter of the search).
-All features of a group share one length scale l_g:
+All features of a group share one length scale l_g; the first of them may have been bent before
+(`warping`):
 
     r^2(a, b) = sum_g w_g d_g(a, b),   w_g = 1 / l_g^2
     d_g       = sum over the features of g of (a - b)^2,  or of 1[a != b] if unordered
@@ -45,6 +46,13 @@ class Layout:
         return self.marks > 0
 
     @property
+    def bent(self) -> NDArray[np.bool_]:
+        """(p,) which features are warped: of the places on lines, the first of each group."""
+        first = np.zeros(len(self.group), dtype=bool)
+        first[np.unique(self.group, return_index=True)[1]] = True
+        return first & ~self.unordered
+
+    @property
     def groups(self) -> int:
         """How many groups there are."""
         return int(self.group.max()) + 1
@@ -67,13 +75,40 @@ def distances(layout: Layout, w: Floats, a: Floats, b: Floats) -> Floats:
     return np.asarray(r2)
 
 
-def by_group(layout: Layout, a: Floats) -> Floats:
-    """d_g between all pairs i > j of the points a (n, p), shape (g, n (n-1) / 2)."""
-    i, j = np.tril_indices(len(a), -1)
-    parts = np.zeros((layout.groups, len(i)))
-    for x, group, marks in zip(a.T, layout.group, layout.marks, strict=True):
-        parts[group] += (x[i] != x[j]) if marks else (x[i] - x[j]) ** 2
-    return parts
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Points whose r^2 is that of Euclid: each mark that occurs is the corner of a simplex.
+
+    x      (n, q) coordinates, those that are warped first
+    group  (q,) to which group each belongs
+    bent   how many of them are warped
+    """
+
+    x: Floats
+    group: Ints
+    bent: int
+
+
+def corners(layout: Layout, x: Floats) -> Points:
+    """The points with features x (n, p).
+
+    >>> corners(Layout(np.array([0, 1]), np.array([3, 0])), np.array([[2, 0.5], [0, 0.25]])).x
+    array([[0.5       , 0.        , 0.70710678],
+           [0.25      , 0.70710678, 0.        ]])
+    """
+    bent, flat = layout.bent, ~(layout.bent | layout.unordered)
+    found, group = [x[:, bent], x[:, flat]], [layout.group[bent], layout.group[flat]]
+    for mark in np.flatnonzero(layout.unordered):
+        corner = (x[:, mark, None] == np.unique(x[:, mark])) / np.sqrt(2.0)
+        found.append(corner)
+        group.append(np.full(corner.shape[1], layout.group[mark]))
+    return Points(np.concatenate(found, axis=1), np.concatenate(group), int(bent.sum()))
+
+
+def squares(z: Floats) -> Floats:
+    """Squared distances between any two of the points z (n, q), shape (n, n)."""
+    norm = np.einsum("ij,ij->i", z, z)
+    return np.asarray(np.maximum(norm[:, None] + norm - 2.0 * (z @ z.T), 0.0))
 
 
 def matern(r2: Floats) -> tuple[Floats, Floats]:

@@ -11,7 +11,6 @@ what a trial takes (unknown: a minute), objectives. Trials are quick where one o
     several objectives    two, at most 300 trials, not quick        GaussianProcess
                           more, at most 300 trials, not quick       TPE
                           otherwise                                 NSGA2
-    more than 200 parameters                                        CMAES
     quick trials          at most 300                               TPE
                           more                                      CMAES
     more than 50 parameters                                         TrustRegion
@@ -49,7 +48,7 @@ _FIRST = 8  # points that model-based strategies begin with, before they know an
 _FEW = 300  # trials in which models of the whole space go furthest
 _QUICK = 0.02  # seconds, about what a suggestion of a Gaussian process takes
 _MINUTE = 60.0
-_MANY_PARAMETERS, _VERY_MANY = 50, 200
+_MANY = 50  # parameters, from which on a model looks only around the best points
 
 
 @dataclass(frozen=True)
@@ -173,13 +172,11 @@ def _choice(space: Space, auto: Auto) -> Choice:
 def _strategy(d: int, trials: float, m: int, quick: bool) -> AnyStrategy:
     """The rows of the table from "several objectives" on."""
     if m > 1:
-        few = trials <= _FEW and not quick and d <= _VERY_MANY
+        few = trials <= _FEW and not quick
         return NSGA2() if not few else GaussianProcess() if m == 2 else TPE()
-    if d > _VERY_MANY:
-        return CMAES()
     if quick:
         return TPE() if trials <= _FEW else CMAES()
-    if d > _MANY_PARAMETERS:
+    if d > _MANY:
         return TrustRegion()
     if trials <= _FEW:
         return GaussianProcess()
