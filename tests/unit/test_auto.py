@@ -51,8 +51,8 @@ def sphere(config):
         (FIVE, {"trials": 300, "slots": 100, "seconds": 2.0}, rs.TPE()),
         (FIVE, {"trials": 9000, "slots": 2999}, HANDED_OVER),
         (FIVE, {"trials": 9000, "slots": 3000}, rs.CMAES()),
-        (MANY, {"trials": 100}, rs.TrustRegion()),
-        (MANY, {"trials": 100, "seconds": 0.0}, rs.TPE()),
+        (MANY, {"trials": 300}, rs.GaussianProcess()),
+        (MANY, {}, HANDED_OVER),
     ],
 )
 def test_the_table(space: rs.Space, options: dict[str, float], chosen: AnyStrategy) -> None:
