@@ -1,7 +1,7 @@
 """Kernels: how alike the losses of two points are expected to be.
 
 Points are rows of features, each of which belongs to a group (a parameter of the search).
-All features of a group share one length scale l_g; the first of them may have been bent before
+All features of a group share one length scale l_g; one of them may have been bent before
 (`warping`):
 
     r^2(a, b) = sum_g w_g d_g(a, b),   w_g = 1 / l_g^2
@@ -35,22 +35,17 @@ class Layout:
     group  (p,) to which of the groups 0 .. g-1 each feature belongs
     marks  (p,) 0: it is a place on a line. Otherwise it is one of the marks 0 .. marks-1,
            which are equal or not
+    bent   (p,) which places on lines are warped, one of a group at most
     """
 
     group: Ints
     marks: Ints
+    bent: NDArray[np.bool_]
 
     @property
     def unordered(self) -> NDArray[np.bool_]:
         """(p,) which features are marks."""
         return self.marks > 0
-
-    @property
-    def bent(self) -> NDArray[np.bool_]:
-        """(p,) which features are warped: of the places on lines, the first of each group."""
-        first = np.zeros(len(self.group), dtype=bool)
-        first[np.unique(self.group, return_index=True)[1]] = True
-        return first & ~self.unordered
 
     @property
     def groups(self) -> int:
@@ -61,7 +56,7 @@ class Layout:
 def distances(layout: Layout, w: Floats, a: Floats, b: Floats) -> Floats:
     """r^2 between the points a (n, p) and b (m, p), shape (n, m).
 
-    >>> layout = Layout(np.array([0, 1]), np.array([0, 3]))
+    >>> layout = Layout(np.array([0, 1]), np.array([0, 3]), np.array([True, False]))
     >>> distances(layout, np.array([4.0, 9.0]), np.array([[0.0, 1]]), np.array([[0.5, 2]]))
     array([[10.]])
     """
@@ -92,7 +87,8 @@ class Points:
 def corners(layout: Layout, x: Floats) -> Points:
     """The points with features x (n, p).
 
-    >>> corners(Layout(np.array([0, 1]), np.array([3, 0])), np.array([[2, 0.5], [0, 0.25]])).x
+    >>> layout = Layout(np.array([0, 1]), np.array([3, 0]), np.array([False, True]))
+    >>> corners(layout, np.array([[2, 0.5], [0, 0.25]])).x
     array([[0.5       , 0.        , 0.70710678],
            [0.25      , 0.70710678, 0.        ]])
     """

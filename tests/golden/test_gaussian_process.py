@@ -18,7 +18,8 @@ from raysearch.models.outputs import normalised
 from raysearch.models.paths import path
 from raysearch.strategies.belief import Belief, Price, log_cost
 
-LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]))  # a plane, a line, a mark
+#: a plane, of which one side may be bent; a line, which may be; a mark
+LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]), np.array([1, 0, 1, 0]) > 0)
 #: log length scales, log a and log b of warps, which are none of a mark, log variances
 THETA = np.array([-1.0, -0.3, 0.4, -0.7, 0.3, 0.0, 0.4, -0.5, 0.0, 0.2, -4.0])
 SCALE, NOISE = np.exp(THETA[-2:])
@@ -162,7 +163,7 @@ def test_a_fit_finds_which_parameters_matter() -> None:
 def test_a_fit_stretches_where_a_parameter_matters() -> None:
     x = np.random.default_rng(0).random((60, 2))
     y = np.log(x[:, 0] + 1e-3) + x[:, 1]
-    layout = Layout(np.array([0, 1]), np.zeros(2, dtype=np.int64))
+    layout = Layout(np.array([0, 1]), np.zeros(2, dtype=np.int64), np.full(2, True))
     theta = fit(layout, x, (y - y.mean()) / y.std())
     process = condition(layout, theta, x)
     steps = np.diff(process.bent(np.array([[0.0, 0.0], [0.1, 0.1], [1.0, 1.0]])), axis=0)

@@ -252,12 +252,14 @@ def test_what_is_not_active_is_off_the_line() -> None:
             "on": Choice([False, True]),
             "x": Float(0, 1).when(on=True),
             "kind": Choice(["a", "b"]).when(on=True),
+            "size": Choice([1, 2, 3], ordered=True),
         }
     )
-    x = space.snap(np.array([[0.9, 0.2, 0.1], [0.1, 0.2, 0.1]]))
-    assert features(space, x).tolist() == [[1, 0.2, 0, 0], [0, 0.5, 0.5, 2]]
-    assert encoding(space).layout.group.tolist() == [0, 1, 1, 2]
-    assert encoding(space).movable.tolist() == [False, True, False]
+    x = space.snap(np.array([[0.9, 0.2, 0.1, 0.5], [0.1, 0.2, 0.1, 0.5]]))
+    assert features(space, x).tolist() == [[1, 0.2, 0, 0, 0.5], [0, 0.5, 0.5, 2, 0.5]]
+    assert encoding(space).layout.group.tolist() == [0, 1, 1, 2, 3]
+    assert encoding(space).layout.bent.tolist() == [False, True, False, False, False]
+    assert encoding(space).movable.tolist() == [False, True, False, True]
 
 
 def distance(x):
