@@ -7,21 +7,11 @@ constant, estimated by generalised least squares. With K = s k(X, X) + v I = L L
 
     mu       = 1^T K^-1 y / 1^T K^-1 1
     f(x)|y   ~ N(mu + k_x^T K^-1 (y - mu),  s - |L^-1 k_x|^2),     k_x = s k(X, x)
-    evidence = -1/2 (y - mu)^T K^-1 (y - mu) - sum_i log L_ii - n/2 log 2 pi
 
-Hyperparameters theta = (log l_1 .. log l_g, log s, log v) maximise evidence x prior. The
-prior of a length scale grows with the number of groups, as distances in a cube do, so that
-functions of many parameters are believed to be no more wiggly than those of few:
+Places on lines are bent first (`warping`). Hyperparameters theta, those of the bends included, are
+found by `fitting`.
 
-    log l ~ N(log(g) / 2 - 1, 0.8^2)
-    log s ~ N(0, 1)                                   y is standardised
-    log v ~ N(-8, 2^2)
-
-Growth with the dimension is Hvarfner's; the scales are shorter than his, which won in our
-measurements.
-
-Rasmussen & Williams (2006), chs. 2 and 5; Hvarfner, Hellsten & Nardi (2024), "Vanilla
-Bayesian optimization performs great in high dimensions".
+Rasmussen & Williams (2006), ch. 2.
 
 X  (n, p)  features of the points      L^-1  (n, n)  kept rather than L: what is asked of
 y  (n,)    values                                    the model is then products of matrices
@@ -33,15 +23,12 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
-from scipy.optimize import minimize
 
 from ..trial import Floats
-from .kernels import Layout, by_group, distances, matern
-
-_LOG_2PI = math.log(2 * math.pi)
-_LOW = (math.log(1e-2), math.log(0.05), math.log(1e-7))  # of l, s, v
-_HIGH = (math.log(1e3), math.log(20.0), math.log(1.0))
+from .kernels import Layout, distances, matern
+from .warping import slopes, warp
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +36,8 @@ class Process:
     """A Gaussian process that has seen points, but not what their values are.
 
     layout  of the features
-    theta   (g + 2,) hyperparameters
-    x       (n, p) features of the points
+    theta   (3 g + 2,) hyperparameters
+    x       (n, p) features of the points, bent
     root    (n, n) L^-1, lower triangular
     """
 
@@ -62,7 +49,19 @@ class Process:
     @property
     def w(self) -> Floats:
         """(g,) inverse squared length scales."""
-        return np.asarray(np.exp(-2.0 * self.theta[:-2]))
+        return np.asarray(np.exp(-2.0 * self.theta[: self.layout.groups]))
+
+    def warps(self) -> tuple[NDArray[np.bool_], Floats]:
+        """(p,) which features are warped; a and b of these, side by side."""
+        lines, g = self.layout.bent, self.layout.groups
+        return lines, np.exp(self.theta[g : 3 * g].reshape(2, g)[:, self.layout.group[lines]])
+
+    def bent(self, x: Floats) -> Floats:
+        """The features x (n, p), those on lines warped."""
+        lines, ab = self.warps()
+        bent = x.copy()
+        bent[:, lines] = warp(x[:, lines], *ab)
+        return bent
 
     @property
     def scale(self) -> float:
@@ -76,7 +75,7 @@ class Process:
 
     def covariance(self, at: Floats) -> tuple[Floats, Floats]:
         """s k(X, at), and its derivative with respect to r^2; both (n, m)."""
-        k, slope = matern(distances(self.layout, self.w, self.x, at))
+        k, slope = matern(distances(self.layout, self.w, self.x, self.bent(at)))
         return self.scale * k, self.scale * slope
 
     def whitened(self, a: Floats) -> Floats:
@@ -95,6 +94,7 @@ class Process:
         """
         n, k = len(self.x), len(x)
         v = self.whitened(self.covariance(x)[0])
+        x = self.bent(x)
         own, _ = matern(distances(self.layout, self.w, x, x))
         corner = inverse_root(self.scale * own + self.noise * np.eye(k) - v.T @ v)
         root = np.zeros((n + k, n + k))
@@ -155,18 +155,14 @@ class Posterior:
         v = p.whitened(k)
         variance = p.scale - np.einsum("ij,ij->j", v, v)
         pull = p.unwhitened(v)  # K^-1 k_x
-        weight = np.where(p.layout.unordered, 0.0, 2.0 * p.w[p.layout.group])
+        lines, ab = p.warps()
+        weight = np.ones(x.shape) * np.where(p.layout.unordered, 0.0, 2.0 * p.w[p.layout.group])
+        weight[:, lines] *= slopes(x[:, lines], *ab)[0]
+        bent = p.bent(x)
         parts = []
         for q in (slope * self.alpha[:, None], -2.0 * slope * pull):
-            parts.append(weight * (q.sum(axis=0)[:, None] * x - q.T @ p.x))
+            parts.append(weight * (q.sum(axis=0)[:, None] * bent - q.T @ p.x))
         return self.mean + k.T @ self.alpha, np.maximum(variance, 1e-14), parts[0], parts[1]
-
-
-def prior(groups: int) -> tuple[Floats, Floats]:
-    """Mean and standard deviation (g + 2,) of theta; see the head of this file."""
-    mean = np.array([math.log(groups) / 2 - 1.0] * groups + [0.0, -8.0])
-    spread = np.array([0.8] * groups + [1.0, 2.0])
-    return mean, spread
 
 
 def condition(layout: Layout, theta: Floats, x: Floats) -> Process:
@@ -188,70 +184,3 @@ def inverse_root(k: Floats) -> Floats:
         if not failed:
             return np.asarray(lapack.dtrtri(lower, lower=True)[0])
         jitter = max(10.0 * jitter, 1e-10 * float(np.trace(k)) / n, 1e-300)
-
-
-def evidence(theta: Floats, parts: Floats, y: Floats) -> tuple[float, Floats]:
-    """-log(evidence x prior) up to a constant, and its gradient (g + 2,).
-
-    theta  (g + 2,) hyperparameters
-    parts  (g, n (n-1) / 2) distances of all pairs, by group (`kernels.by_group`)
-    y      (n,) values
-
-    Returns infinity and 0 where K is not positive definite in floating point.
-    """
-    n = len(y)
-    w, scale, noise = np.exp(-2.0 * theta[:-2]), math.exp(theta[-2]), math.exp(theta[-1])
-    k, slope = matern(w @ parts)
-    pairs = np.tril_indices(n, -1)
-    full = np.zeros((n, n), order="F")
-    full[pairs] = scale * k
-    full[np.diag_indices(n)] = scale + noise
-    lower, failed = lapack.dpotrf(full, lower=True, overwrite_a=True)
-    if failed:
-        return math.inf, np.zeros_like(theta)
-    inverse, _ = lapack.dpotri(lower, lower=True)  # its lower triangle
-    both = np.stack([y, np.ones(n)], axis=1)
-    solved, _ = lapack.dpotrs(lower, both, lower=True)
-    mean = solved[:, 0].sum() / solved[:, 1].sum()
-    alpha = solved[:, 0] - mean * solved[:, 1]
-    value = 0.5 * float((y - mean) @ alpha) + float(np.log(np.diag(lower)).sum()) + n * _LOG_2PI / 2
-
-    # d value = 1/2 tr(W dK), W = K^-1 - alpha alpha^T; each pair counts twice
-    outside = inverse[pairs] - alpha[pairs[0]] * alpha[pairs[1]]
-    diagonal = float((np.diag(inverse) - alpha**2).sum())
-    gradient = np.empty_like(theta)
-    gradient[:-2] = -2.0 * w * (parts @ (outside * (scale * slope)))
-    gradient[-2] = scale * (float(outside @ k) + diagonal / 2)
-    gradient[-1] = noise * diagonal / 2
-
-    centre, spread = prior(len(w))
-    off = (theta - centre) / spread
-    return value + 0.5 * float(off @ off), gradient + off / spread
-
-
-def fit(layout: Layout, x: Floats, y: Floats, starts: Floats, steps: int = 50) -> Floats:
-    """theta (g + 2,) of the greatest evidence x prior that L-BFGS finds from some starts.
-
-    x       (n, p) features of the points
-    y       (n,) their values, standardised
-    starts  (k, g + 2) where to begin; from the better half of them
-    steps   at most, from each
-    """
-    parts = by_group(layout, x)
-    low = np.array([_LOW[0]] * layout.groups + [*_LOW[1:]])
-    high = np.array([_HIGH[0]] * layout.groups + [*_HIGH[1:]])
-    bounds = list(zip(low.tolist(), high.tolist(), strict=True))
-    best, least = np.clip(starts[0], low, high), math.inf
-    for start in starts:
-        found = minimize(
-            evidence,
-            np.clip(start, low, high),
-            args=(parts, y),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"maxiter": steps, "ftol": 1e-5, "gtol": 1e-3},
-        )
-        if found.fun < least:
-            best, least = found.x, found.fun
-    return np.asarray(best)

@@ -34,7 +34,7 @@ def normalised(loss: Floats) -> Floats:
     y = np.clip(loss[known], -_LARGEST, _LARGEST)
     y = y - y.min()
     unit = float(np.median(y)) or (float(np.median(y[y > 0])) if y.any() else 1.0)
-    y = np.minimum(y / unit, 1.0 + _TAIL)
+    y = np.minimum(y, (1.0 + _TAIL) * unit) / unit
     filled = np.full(len(loss), y.max())
     filled[known] = y
     centred = filled - filled.mean()

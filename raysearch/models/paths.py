@@ -53,6 +53,8 @@ def path(posterior: Posterior, rng: np.random.Generator) -> Callable[[Floats], F
     bend = posterior.alpha - root.T @ (root @ (wave(process.x) + noise))
 
     def draw(x: Floats) -> Floats:
-        return np.asarray(posterior.mean + wave(x) + process.covariance(x)[0].T @ bend)
+        return np.asarray(
+            posterior.mean + wave(process.bent(x)) + process.covariance(x)[0].T @ bend
+        )
 
     return draw

@@ -1,6 +1,6 @@
 """Auto: which strategy is used when none is named.
 
-What decides: parameters, trials in all (unknown: any number), trials at once (unknown: few),
+What decides: configurations, trials in all (unknown: any number), trials at once (unknown: few),
 what a trial takes (unknown: a minute), objectives. Trials are quick where one of them ends every
 20 ms or sooner, all slots together: a model could not keep up. The first row that fits counts:
 
@@ -11,10 +11,8 @@ what a trial takes (unknown: a minute), objectives. Trials are quick where one o
     several objectives    two, at most 300 trials, not quick        GaussianProcess
                           more, at most 300 trials, not quick       TPE
                           otherwise                                 NSGA2
-    more than 200 parameters                                        CMAES
     quick trials          at most 300                               TPE
                           more                                      CMAES
-    more than 50 parameters                                         TrustRegion
     at most 300 trials                                              GaussianProcess
     otherwise                                                       GaussianProcess, and from
                                                                     300 results on TrustRegion
@@ -49,7 +47,6 @@ _FIRST = 8  # points that model-based strategies begin with, before they know an
 _FEW = 300  # trials in which models of the whole space go furthest
 _QUICK = 0.02  # seconds, about what a suggestion of a Gaussian process takes
 _MINUTE = 60.0
-_MANY_PARAMETERS, _VERY_MANY = 50, 200
 
 
 @dataclass(frozen=True)
@@ -167,20 +164,16 @@ def _choice(space: Space, auto: Auto) -> Choice:
     if quick:
         length = "" if auto.seconds is None else f" of {auto.seconds:g} s"
         count += length + (f", {slots:,} at once" if slots > 1 else "")
-    return Choice(_strategy(d, trials, m, quick), f"{shape} and {count}")
+    return Choice(_strategy(trials, m, quick), f"{shape} and {count}")
 
 
-def _strategy(d: int, trials: float, m: int, quick: bool) -> AnyStrategy:
+def _strategy(trials: float, m: int, quick: bool) -> AnyStrategy:
     """The rows of the table from "several objectives" on."""
     if m > 1:
-        few = trials <= _FEW and not quick and d <= _VERY_MANY
+        few = trials <= _FEW and not quick
         return NSGA2() if not few else GaussianProcess() if m == 2 else TPE()
-    if d > _VERY_MANY:
-        return CMAES()
     if quick:
         return TPE() if trials <= _FEW else CMAES()
-    if d > _MANY_PARAMETERS:
-        return TrustRegion()
     if trials <= _FEW:
         return GaussianProcess()
     return Relay((GaussianProcess(), TrustRegion()), (_FEW,))

@@ -5,6 +5,9 @@ unordered         the index of its value, as a mark
 not active        marks: one more mark. Others: the coordinate 0.5, and a second feature
                   that is 0.5 rather than 0, so that "not active" lies off the line of
                   values, about as far from one as from another
+
+A model may bend the coordinates of numbers. Those of ordered values are as far apart as whoever has
+listed them wants them to be, and stay so.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ def encoding(space: Space) -> Encoding:
     parents = {p for parameter in space.parameters.values() for p, _ in parameter.conditions}
     group: list[int] = []
     marks: list[int] = []
+    bent: list[bool] = []
     column, movable = [], []
     names = [name for name, p in space.parameters.items() for _ in range(p.width)]
     for i, (name, parameter) in enumerate(zip(names, space.axes, strict=True)):
@@ -52,7 +56,8 @@ def encoding(space: Space) -> Encoding:
         movable.append(not mark and parameter.size > 1 and name not in parents)
         group += [i] * width
         marks += [int(parameter.size) + 1 if mark else 0] * width
-    layout = Layout(np.array(group), np.array(marks))
+        bent += [not isinstance(parameter, Choice), False][:width]
+    layout = Layout(np.array(group), np.array(marks), np.array(bent))
     return Encoding(layout, np.array(column), np.array(movable))
 
 

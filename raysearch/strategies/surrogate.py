@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..models.gp import Process, condition, fit, prior
+from ..models.fitting import fit
+from ..models.gp import Process, condition
 from ..models.kernels import Layout
 from ..space import Space
 from ..trial import Batch, Floats, Ints
@@ -107,8 +108,8 @@ class Surrogate:
             chosen, models = _telling(y[0]), []
             for j, (column, there) in enumerate(zip(y, known, strict=True)):
                 rows = chosen[there[chosen]]
-                starts = [prior(layout.groups)[0], *([] if new else [self.models[j].theta])]
-                theta = fit(layout, at[rows], column[rows], np.array(starts))
+                starts = () if new else (self.models[j].theta,)
+                theta = fit(layout, at[rows], column[rows], starts)
                 models.append(condition(layout, theta, at[there]))
             return Surrogate(tuple(models), n, n)
         if n == self.seen:

@@ -1,4 +1,4 @@
-"""Seconds for a suggestion, by how many results are known, beside Optuna's and BoTorch's GPs.
+"""Seconds for a suggestion, by how many results are known, beside Optuna's and BoTorch's.
 
     python scripts/bench/ask_speed.py [--told 100 500 1000 2000] [--asks 5] [--dim 5] [--threads 1]
 
@@ -7,7 +7,7 @@ asked for one point, told its loss, asked again, and so on; the figure is the me
 telling included, after a first one that is not counted (ours builds its model there; Optuna and
 BoTorch fit theirs at every ask). The greatest is given as well, since a model that is fitted
 anew costs more. BoTorch: SingleTaskGP fitted by fit_gpytorch_mll, LogExpectedImprovement,
-optimize_acqf with 10 starts out of 512 points, as its documentation shows. Optuna: GPSampler.
+optimize_acqf with 10 starts out of 512 points, as its documentation shows. Optuna: its samplers.
 Those that are not installed are left out. All take turns in one process, in one run.
 """
 
@@ -54,27 +54,30 @@ def ours(name: str) -> Asker:
     return asker
 
 
-def optuna_gp(x: Points, y: list[float]) -> Iterator[None]:
-    import optuna
+def optunas(sampler: str) -> Asker:
+    def asker(x: Points, y: list[float]) -> Iterator[None]:
+        import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    names = [f"x{i}" for i in range(len(x[0]))]
-    uniform = optuna.distributions.FloatDistribution(0, 1)
-    study = optuna.create_study(sampler=optuna.samplers.GPSampler(seed=0))
-    study.add_trials(
-        [
-            optuna.trial.create_trial(
-                params=dict(zip(names, row, strict=True)),
-                distributions=dict.fromkeys(names, uniform),
-                value=value,
-            )
-            for row, value in zip(x, y, strict=True)
-        ]
-    )
-    while True:
-        trial = study.ask()
-        study.tell(trial, loss([trial.suggest_float(name, 0, 1) for name in names]))
-        yield
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        names = [f"x{i}" for i in range(len(x[0]))]
+        uniform = optuna.distributions.FloatDistribution(0, 1)
+        study = optuna.create_study(sampler=getattr(optuna.samplers, sampler)(seed=0))
+        study.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params=dict(zip(names, row, strict=True)),
+                    distributions=dict.fromkeys(names, uniform),
+                    value=value,
+                )
+                for row, value in zip(x, y, strict=True)
+            ]
+        )
+        while True:
+            trial = study.ask()
+            study.tell(trial, loss([trial.suggest_float(name, 0, 1) for name in names]))
+            yield
+
+    return asker
 
 
 def botorch_gp(x: Points, y: list[float]) -> Iterator[None]:
@@ -98,11 +101,14 @@ def botorch_gp(x: Points, y: list[float]) -> Iterator[None]:
         yield
 
 
-ASKERS: dict[str, tuple[str, Asker]] = {
-    "raysearch gp": ("raysearch", ours("gp")),
-    "raysearch trust-region": ("raysearch", ours("trust-region")),
-    "Optuna GPSampler": ("optuna", optuna_gp),
-    "BoTorch": ("botorch", botorch_gp),
+#: name -> the module that must be there, who asks, and the most results that it is told
+ASKERS: dict[str, tuple[str, Asker, int]] = {
+    "raysearch gp": ("raysearch", ours("gp"), 2000),
+    "raysearch trust-region": ("raysearch", ours("trust-region"), 2000),
+    "raysearch tpe": ("raysearch", ours("tpe"), 2000),
+    "Optuna GPSampler": ("optuna", optunas("GPSampler"), 1000),
+    "Optuna TPESampler": ("optuna", optunas("TPESampler"), 2000),
+    "BoTorch": ("botorch", botorch_gp, 500),
 }
 
 
@@ -122,7 +128,6 @@ def main() -> None:
     parser.add_argument("--asks", type=int, default=5)
     parser.add_argument("--dim", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--slow", type=int, default=500, help="most results told to the peers")
     args = parser.parse_args()
     for library in ("OMP", "OPENBLAS", "MKL"):  # before numpy and torch are imported
         os.environ[f"{library}_NUM_THREADS"] = str(args.threads)
@@ -135,8 +140,8 @@ def main() -> None:
         f"{args.dim} parameters, {args.threads} threads; seconds: median, greatest of {args.asks}"
     )
     for n in args.told:
-        for name, (module, asker) in ASKERS.items():
-            if importlib.util.find_spec(module) and (module == "raysearch" or n <= args.slow):
+        for name, (module, asker, most) in ASKERS.items():
+            if importlib.util.find_spec(module) and n <= most:
                 taken = measured(asker, x[:n], y[:n], args.asks)
                 print(f"{n:6d} told  {name:24s}{statistics.median(taken):9.4f}{max(taken):9.4f}")
 

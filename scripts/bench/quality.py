@@ -34,7 +34,7 @@ from quality_report import print_report
 from quality_tables import Table
 from quality_tasks import TASKS, Task
 
-FIRST_SEED = {"tuning": 0, "report": 1000}
+FIRST_SEED = {"tuning": 0, "wide": 0, "report": 1000}
 
 
 def searched(make: Any, task: Task | Table, seed: int, pending: int, trials: int) -> dict[str, Any]:

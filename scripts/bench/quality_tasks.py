@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,11 @@ def funnel(z: Floats) -> float:
     return float(1 - np.exp(-4 * np.sqrt((z**2).mean())) + 0.1 * ripples)
 
 
+def ripples(z: Floats) -> float:
+    y = 10 * z
+    return float((10 + y**2 - 10 * np.cos(2 * np.pi * y)).mean())
+
+
 def cube(d: int) -> rs.Space:
     return rs.Space({f"x{i}": rs.Float(0, 1) for i in range(d)})
 
@@ -99,15 +104,23 @@ def conditional(d: int) -> rs.Space:
     return rs.Space(parameters)
 
 
+def skewed(d: int, k: int, log: bool = False) -> rs.Space:
+    """k of d parameters go over three decades; a linear scale shows little but the last."""
+    kinds = [rs.Float(1e-3, 1, log=log)] * k + [rs.Float(0, 1)] * (d - k)
+    return rs.Space({f"x{i}": kind for i, kind in enumerate(kinds)})
+
+
 @dataclass(frozen=True)
 class Problem:
     """One task with its optimum at one place.
 
-    optimum  (d,) place in the unit cube; order  for each unordered choice, a shuffled order
+    truth    the space with the scales that the function goes by
+    optimum  (d,) place in its unit cube; order  for each unordered choice, a shuffled order
     scale    median loss of random points that meet the constraint
     """
 
     space: rs.Space
+    truth: rs.Space
     function: Function
     optimum: Floats
     order: dict[int, Any]
@@ -116,8 +129,8 @@ class Problem:
 
     def __call__(self, config: dict[str, Any]) -> tuple[float, float]:
         """The loss, and by how much the constraint is broken (<= 0: it is not)."""
-        columns = self.space.columns([config])
-        x = self.space.encode(columns)[0]
+        columns = self.truth.columns([config])
+        x = self.truth.encode(columns)[0]
         z = x - self.optimum
         for i, order in self.order.items():
             k = int(x[i] * len(order))
@@ -129,7 +142,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Task:
-    """A function on a space; noise is in medians of random losses."""
+    """A function on a space; noise is in medians of random losses.
+
+    truth  the space with other scales, which the function goes by; None: there are no others
+    """
 
     name: str
     family: str
@@ -137,6 +153,7 @@ class Task:
     function: Function
     noise: float = 0.0
     constrained: bool = False
+    truth: rs.Space | None = None
 
     def build(self, seed: int) -> Problem:
         """The task with the optimum of this seed."""
@@ -150,16 +167,19 @@ class Task:
         }
         for i, ranks in order.items():
             x[0, i] = (int(np.argmin(ranks)) + 0.5) / len(ranks)
-        optimum = self.space.snap(x)[0]
-        raw = Problem(self.space, self.function, optimum, order, self.constrained)
+        truth = self.truth or self.space
+        optimum = truth.snap(x)[0]
+        raw = Problem(self.space, truth, self.function, optimum, order, self.constrained)
         points = rng.random((1001, self.space.dim))
         found = [raw(config) for config in self.space.decode(points).configs()]
         scale = float(np.median([loss for loss, broken in found if broken <= 0]))
-        return Problem(self.space, self.function, optimum, order, self.constrained, scale)
+        return replace(raw, scale=scale)
 
 
-#: The defaults of strategies are chosen on "tuning" alone; "report" has other functions (or, of
-#: the tables, other data), and quality.py gives it other seeds.
+_WIDE: tuple[Function, ...] = (sphere, rosenbrock, levy)
+
+#: Defaults are chosen on "tuning" alone, and those for many parameters on "wide"; "report" has
+#: other functions (or, of the tables, other data), and quality.py gives it other seeds.
 TASKS: dict[str, tuple[Task | Table, ...]] = {
     "tuning": (
         Task("sphere 4", "smooth", cube(4), sphere),
@@ -177,12 +197,21 @@ TASKS: dict[str, tuple[Task | Table, ...]] = {
         Task("mixed zakharov 12", "mixed", mixed(12), zakharov),
         Task("tree sphere 8", "conditional", conditional(8), sphere),
         Task("tree funnel 10", "conditional", conditional(10), funnel),
+        Task("tree rastrigin 12", "conditional", conditional(12), rastrigin),
+        Task("tree alpine 12", "conditional", conditional(12), alpine),
+        Task("tree ripples 12", "conditional", conditional(12), ripples),
+        Task("skewed sphere 3", "skewed", skewed(3, 1), sphere, truth=skewed(3, 1, log=True)),
+        Task(
+            "skewed rosenbrock 5", "skewed", skewed(5, 2), rosenbrock, truth=skewed(5, 2, log=True)
+        ),
+        Task("skewed levy 8", "skewed", skewed(8, 3), levy, truth=skewed(8, 3, log=True)),
         Task("sphere 4 bounded", "constrained", cube(4), sphere, constrained=True),
         Task("zakharov 6 bounded", "constrained", cube(6), zakharov, constrained=True),
         Table("svm wine"),
         Table("neighbours wine"),
         Table("forest wine"),
     ),
+    "wide": tuple(Task(f"{f.__name__} {d}", str(d), cube(d), f) for d in (60, 250) for f in _WIDE),
     "report": (
         Task("ellipsoid 5", "smooth", cube(5), ellipsoid),
         Task("rotated 10", "smooth", cube(10), rotated),

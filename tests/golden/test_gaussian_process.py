@@ -8,17 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import beta, cauchy, multivariate_normal, norm
 
 from raysearch.models.acquisition import log_aei, log_ehvi, log_ei, log_h, log_met, log_ucb
-from raysearch.models.gp import condition, evidence, fit, inverse_root, prior
-from raysearch.models.kernels import Layout, by_group, distances
+from raysearch.models.fitting import evidence, fit, prior
+from raysearch.models.gp import condition, inverse_root
+from raysearch.models.kernels import Layout, corners, distances, squares
 from raysearch.models.outputs import normalised
 from raysearch.models.paths import path
 from raysearch.strategies.belief import Belief, Price, log_cost
 
-LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]))  # a plane, a line, a mark
-THETA = np.array([-1.0, -0.3, 0.4, 0.2, -4.0])
+#: a plane, of which one side may be bent; a line, which may be; a mark
+LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]), np.array([1, 0, 1, 0]) > 0)
+#: log length scales, log a and log b of warps, which are none of a mark, log variances
+THETA = np.array([-1.0, -0.3, 0.4, -0.7, 0.3, 0.0, 0.4, -0.5, 0.0, 0.2, -4.0])
+SCALE, NOISE = np.exp(THETA[-2:])
 
 
 def points(n: int, seed: int = 0) -> np.ndarray:
@@ -30,15 +34,30 @@ def values(x: np.ndarray) -> np.ndarray:
     return np.sin(5 * x[:, 0]) + x[:, 2] ** 2 + 0.3 * (x[:, 3] == 1)
 
 
+def bent(x: np.ndarray) -> np.ndarray:
+    """Points whose first place in each group is warped; the second of the plane is not."""
+    x = x.copy()
+    for feature, group in ((0, 0), (2, 1)):
+        law = kumaraswamy(*np.exp(THETA[[3 + group, 6 + group]]))
+        x[:, feature] = law(0.001 + 0.998 * x[:, feature])
+    return x
+
+
+def kumaraswamy(a: float, b: float):
+    """Its distribution function, as that of a root of a beta variable."""
+    return lambda t: beta.cdf(t**a, 1, b)
+
+
 def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """s k(a, b), entry by entry."""
     scales = np.exp(THETA[:3])[LAYOUT.group]
+    a, b = bent(a), bent(b)
     k = np.empty((len(a), len(b)))
     for i, p in enumerate(a):
         for j, q in enumerate(b):
             apart = np.where(LAYOUT.marks > 0, p != q, np.abs(p - q)) / scales
             r = math.sqrt(5 * np.sum(apart**2))
-            k[i, j] = math.exp(THETA[3]) * (1 + r + r**2 / 3) * math.exp(-r)
+            k[i, j] = SCALE * (1 + r + r**2 / 3) * math.exp(-r)
     return k
 
 
@@ -47,21 +66,23 @@ def differences(f, x: np.ndarray, step: float = 1e-6) -> np.ndarray:
     return np.array([(f(x + u) - f(x - u)) / (2 * step) for u in unit])
 
 
-def test_distances_are_those_of_pairs() -> None:
+def test_distances_are_those_of_corners() -> None:
     x, w = points(9), np.array([1.0, 2.0, 3.0])
-    whole = distances(LAYOUT, w, x, x)
-    np.testing.assert_allclose(w @ by_group(LAYOUT, x), whole[np.tril_indices(9, -1)], atol=1e-14)
+    found = corners(LAYOUT, x)
+    z = found.x * np.sqrt(w[found.group])
+    np.testing.assert_allclose(squares(z), distances(LAYOUT, w, x, x), atol=1e-14)
+    assert found.group[: found.bent].tolist() == [0, 1]
 
 
 def test_the_posterior_is_the_dense_formula() -> None:
     x, at = points(30), points(7, seed=1)
     y = values(x)
-    k = kernel(x, x) + math.exp(THETA[4]) * np.eye(30)
+    k = kernel(x, x) + NOISE * np.eye(30)
     ones = np.ones(30)
     mean = ones @ np.linalg.solve(k, y) / (ones @ np.linalg.solve(k, ones))
     cross = kernel(x, at)
     expected = mean + cross.T @ np.linalg.solve(k, y - mean)
-    variance = math.exp(THETA[3]) - np.diag(cross.T @ np.linalg.solve(k, cross))
+    variance = SCALE - np.diag(cross.T @ np.linalg.solve(k, cross))
 
     posterior = condition(LAYOUT, THETA, x).given(y)
     found = posterior.at(at)
@@ -108,30 +129,54 @@ def test_slopes_of_the_posterior_are_differences() -> None:
 def test_the_evidence_is_the_density_of_the_values() -> None:
     x = points(12)
     y = values(x)
-    k = kernel(x, x) + math.exp(THETA[4]) * np.eye(12)
+    k = kernel(x, x) + NOISE * np.eye(12)
     ones = np.ones(12)
     mean = ones @ np.linalg.solve(k, y) / (ones @ np.linalg.solve(k, ones))
     density = multivariate_normal(np.full(12, mean), k).logpdf(y)
-    centre, spread = prior(3)
-    expected = -density + 0.5 * np.sum(((THETA - centre) / spread) ** 2)
-    found, _ = evidence(THETA, by_group(LAYOUT, x), y)
+    off = (THETA - prior(3)[0]) / prior(3)[1]
+    warps = slice(3, 9)
+    believed = (
+        norm.logpdf(off).sum() - norm.logpdf(off[warps]).sum() + cauchy.logpdf(off[warps]).sum()
+    )
+    nothing = 5 * norm.logpdf(0) + 6 * cauchy.logpdf(0)  # what the constant is
+    expected = nothing - density - believed
+    found, _ = evidence(THETA, corners(LAYOUT, x), y)
     assert found == pytest.approx(expected, rel=1e-10)
 
 
 def test_the_gradient_of_the_evidence_is_differences() -> None:
     x = points(15)
-    parts, y = by_group(LAYOUT, x), values(x)
-    _, gradient = evidence(THETA, parts, y)
-    found = differences(lambda theta: evidence(theta, parts, y)[0], THETA)
+    seen, y = corners(LAYOUT, x), values(x)
+    _, gradient = evidence(THETA, seen, y)
+    found = differences(lambda theta: evidence(theta, seen, y)[0], THETA)
     np.testing.assert_allclose(gradient, found, rtol=1e-5)
 
 
 def test_a_fit_finds_which_parameters_matter() -> None:
     x = points(80)
     y = values(x)
-    theta = fit(LAYOUT, x, (y - y.mean()) / y.std(), prior(3)[0][None])
+    theta = fit(LAYOUT, x, (y - y.mean()) / y.std())
     assert theta[0] < theta[2]  # the sine bends more than a mark tells apart
     assert theta[-1] < math.log(1e-3)  # there is no noise
+
+
+def test_a_fit_stretches_where_a_parameter_matters() -> None:
+    x = np.random.default_rng(0).random((60, 2))
+    y = np.log(x[:, 0] + 1e-3) + x[:, 1]
+    layout = Layout(np.array([0, 1]), np.zeros(2, dtype=np.int64), np.full(2, True))
+    theta = fit(layout, x, (y - y.mean()) / y.std())
+    process = condition(layout, theta, x)
+    steps = np.diff(process.bent(np.array([[0.0, 0.0], [0.1, 0.1], [1.0, 1.0]])), axis=0)
+    assert steps[0, 0] > 0.3  # of the range, for its first tenth
+    assert steps[0, 1] == pytest.approx(0.1, abs=0.05)
+
+
+def test_a_start_whose_warps_lead_astray_does_no_harm() -> None:
+    x = points(40)
+    y = values(x) - values(x).mean()
+    astray = np.concatenate([prior(3)[0][:3], np.full(6, 2.0), [0.0, 0.0]])
+    found = evidence(fit(LAYOUT, x, y, (astray,)), corners(LAYOUT, x), y)[0]
+    assert found <= evidence(fit(LAYOUT, x, y), corners(LAYOUT, x), y)[0]
 
 
 def test_paths_have_the_moments_of_the_posterior() -> None:

@@ -30,7 +30,7 @@ def synthetic(kind: str) -> list[Any]:
 def test_the_optimum_has_no_regret(kind: str) -> None:
     for task in synthetic(kind):
         problem = task.build(0)
-        [best] = problem.space.decode(problem.optimum[None]).configs()
+        [best] = problem.truth.decode(problem.optimum[None]).configs()
         loss, broken = problem(best)
         assert loss == pytest.approx(0, abs=1e-12), task.name
         assert broken == pytest.approx(0, abs=1e-12)

@@ -187,10 +187,13 @@ def test_a_category_that_is_better_is_found() -> None:
     assert state.loss.min() < 1e-3
 
 
+ONE = np.ones((1, 1))
 TROUBLE = {
     "constant": lambda x: np.ones((len(x), 1)),
+    "failures": lambda x: np.full((len(x), 1), math.nan),
     "huge": lambda x: 1e300 * (x[:, :1] - 0.5),
     "tiny": lambda x: 1e-300 * x[:, :1],
+    "huge and tiny": lambda x: np.where(x[:, :1] > 0.3, 1e300, 1e-300) * x[:, 1:],
     "tails": lambda x: np.exp(700 * x[:, :1]),
     "infinite": lambda x: np.where(x[:, :1] > 0.3, math.inf, x[:, :1]),
     "minus infinity": lambda x: np.where(x[:, :1] > 0.9, -math.inf, x[:, :1]),
@@ -200,7 +203,16 @@ TROUBLE = {
 @pytest.mark.parametrize("strategy", METHODS, ids=repr)
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_any_losses_are_borne(strategy, trouble) -> None:
-    searched(strategy, SQUARE, 20, lambda x: Outcome(TROUBLE[trouble](x)), at_once=2)
+    state = searched(strategy, SQUARE, 20, lambda x: Outcome(TROUBLE[trouble](x)), at_once=2)
+    assert len(np.unique(state.x, axis=0)) == 20
+
+
+@pytest.mark.parametrize("strategy", METHODS, ids=repr)
+def test_one_result_is_enough_to_go_on(strategy) -> None:
+    state = strategy.init(SQUARE, 0)
+    state = strategy.tell(state, Batch(np.full((1, 2), 0.5), np.array([FOREIGN])), Outcome(ONE))
+    _, batch = strategy.ask(state, 12)
+    assert len(np.unique(batch.x, axis=0)) == 12
 
 
 @pytest.mark.parametrize("strategy", METHODS, ids=repr)
@@ -223,10 +235,15 @@ WIDE = {
 }
 
 
+def mean(x):
+    return Outcome(x.mean(axis=1, keepdims=True))
+
+
 @pytest.mark.parametrize("strategy", METHODS, ids=repr)
 @pytest.mark.parametrize("space", WIDE)
 def test_wide_spaces_are_borne(strategy, space) -> None:
-    searched(strategy, WIDE[space], 12, lambda x: Outcome(x.sum(axis=1, keepdims=True)), at_once=3)
+    state = searched(strategy, WIDE[space], 12, mean, at_once=3)
+    assert len(np.unique(state.x, axis=0)) == 12
 
 
 def test_what_is_not_active_is_off_the_line() -> None:
@@ -235,12 +252,14 @@ def test_what_is_not_active_is_off_the_line() -> None:
             "on": Choice([False, True]),
             "x": Float(0, 1).when(on=True),
             "kind": Choice(["a", "b"]).when(on=True),
+            "size": Choice([1, 2, 3], ordered=True),
         }
     )
-    x = space.snap(np.array([[0.9, 0.2, 0.1], [0.1, 0.2, 0.1]]))
-    assert features(space, x).tolist() == [[1, 0.2, 0, 0], [0, 0.5, 0.5, 2]]
-    assert encoding(space).layout.group.tolist() == [0, 1, 1, 2]
-    assert encoding(space).movable.tolist() == [False, True, False]
+    x = space.snap(np.array([[0.9, 0.2, 0.1, 0.5], [0.1, 0.2, 0.1, 0.5]]))
+    assert features(space, x).tolist() == [[1, 0.2, 0, 0, 0.5], [0, 0.5, 0.5, 2, 0.5]]
+    assert encoding(space).layout.group.tolist() == [0, 1, 1, 2, 3]
+    assert encoding(space).layout.bent.tolist() == [False, True, False, False, False]
+    assert encoding(space).movable.tolist() == [False, True, False, True]
 
 
 def distance(x):
