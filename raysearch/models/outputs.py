@@ -8,6 +8,10 @@ cut off, at a distance that the better half of the losses says, and everything i
     y <- (y - mean) / standard deviation
 
 A trial that failed, or whose loss is infinite, is as bad as the worst that did not.
+
+Of constraints the sign is what matters: their values c are only scaled, and cut off,
+
+    c <- max(-3, min(3, c / median |c|))
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from ..trial import Floats
 
 _LARGEST = 8e307  # differences of such losses are finite
 _TAIL = 2.0
+_STEEPEST = 3.0  # of a constraint, in the usual size of its values
 
 
 def normalised(loss: Floats) -> Floats:
@@ -40,3 +45,14 @@ def normalised(loss: Floats) -> Floats:
     centred = filled - filled.mean()
     spread = float(np.sqrt(np.mean(centred**2)))
     return np.asarray(centred / spread if spread > 0 else centred)
+
+
+def signed(constraint: Floats) -> Floats:
+    """(n,) of a constraint's values (n,), in the median size of those that are not 0; NaN stays.
+
+    >>> signed(np.array([-2e300, 0.0, 1e300, np.inf, np.nan])).round(2)
+    array([-1.33,  0.  ,  0.67,  3.  ,   nan])
+    """
+    size = np.abs(constraint[np.isfinite(constraint) & (constraint != 0)])
+    unit = float(np.median(np.minimum(size, _LARGEST))) if len(size) else 1.0
+    return np.asarray(np.clip(constraint, -_STEEPEST * unit, _STEEPEST * unit) / unit)

@@ -26,11 +26,10 @@ from numpy.typing import NDArray
 
 from ..models.acquisition import log_aei, log_ehvi, log_met, log_ucb
 from ..models.gp import Posterior, Process
-from ..models.outputs import normalised
+from ..models.outputs import normalised, signed
 from ..models.paths import path
 from ..trial import Floats, Ints
 
-_STEEPEST = 3.0  # of a constraint, in the usual size of its values
 _MEAN = 0.05  # weight of the mean of several losses beside their maximum
 _MARGIN = 0.1  # by which the volume's corner lies beyond the worst loss
 
@@ -38,15 +37,10 @@ _MARGIN = 0.1  # by which the volume's corner lies beyond the worst loss
 def targets(loss: Floats, constraint: Floats) -> list[Floats]:
     """What models are given: each loss, and each constraint, (n,); NaN: unknown.
 
-    Constraints keep their sign, and are limited to a few times their median size; those of
-    which nothing is known yet are left out.
+    Constraints of which nothing is known yet are left out.
     """
-    columns = [normalised(column) for column in loss.T]
-    for values in constraint.T[~np.isnan(constraint).all(axis=0)]:
-        size = np.abs(values[np.isfinite(values)])
-        unit = float(np.median(size)) if len(size) else 1.0
-        columns.append(np.clip(values / (unit or 1.0), -_STEEPEST, _STEEPEST))
-    return columns
+    known = constraint.T[~np.isnan(constraint).all(axis=0)]
+    return [*(normalised(column) for column in loss.T), *(signed(values) for values in known)]
 
 
 def log_cost(cost: Floats) -> tuple[Floats, float]:

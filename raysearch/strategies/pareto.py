@@ -25,7 +25,10 @@ def violations(constraint: Floats | None, k: int) -> Floats:
     """
     if constraint is None:
         return np.zeros(k)
-    return np.asarray(np.where(np.isnan(constraint), math.inf, constraint).clip(min=0).sum(axis=1))
+    with np.errstate(over="ignore"):  # a sum beyond all numbers is infinite, and that is right
+        return np.asarray(
+            np.where(np.isnan(constraint), math.inf, constraint).clip(min=0).sum(axis=1)
+        )
 
 
 def front(loss: Floats) -> Ints:

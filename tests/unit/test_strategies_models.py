@@ -207,6 +207,27 @@ def test_any_losses_are_borne(strategy, trouble) -> None:
     assert len(np.unique(state.x, axis=0)) == 20
 
 
+@pytest.mark.parametrize("values", [[0, 1e-300, 1e-300, 1e300], [0, 1e-5, 2e-5, 1e305]])
+def test_few_large_among_small_ones_are_borne(values) -> None:
+    y = np.array(values * 3)
+    for strategy in (GaussianProcess(), TrustRegion()):
+        state = searched(strategy, SQUARE, 12, lambda x: Outcome(y[: len(x), None]), at_once=12)
+        strategy.ask(state, 1)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1.0, 1.7e308])
+def test_constraints_of_any_size_are_learnt_alike(size) -> None:
+    """Most of them are met exactly."""
+
+    def bounded(x):
+        broken = np.maximum(0, 0.5 - x)
+        return Outcome(x.sum(axis=1, keepdims=True), constraint=size * broken)
+
+    for strategy in (GaussianProcess(), TrustRegion()):
+        state = searched(strategy, SQUARE, 40, bounded)
+        assert (state.x[20:] >= 0.5).all(axis=1).sum() >= 8
+
+
 @pytest.mark.parametrize("strategy", METHODS, ids=repr)
 def test_one_result_is_enough_to_go_on(strategy) -> None:
     state = strategy.init(SQUARE, 0)
