@@ -1,21 +1,20 @@
 """Parzen densities on the unit cube, for parameters of every kind, conditional ones as well.
 
-Mixtures of K product kernels, relative to the uniform distribution of the space,
+Each parameter i has mixtures of its own, of K kernels around the same points,
 
-    p(x) = sum_j w_j prod_i k_i(x_i | m_ji, s_ji)    over the parameters i active in x
+    p_i(x_i) = sum_j w_ji k_i(x_i | m_ji, s_ji),    p(x) = prod_i p_i(x_i)   over i active in x
+
+relative to the uniform distribution of the space. The kernels are
 
 continuous  normal, truncated to [0, 1]
 ordered     the same, integrated over the cell of the unit interval that a value has; of more
             than 64 values the cells are so narrow that the density in their place will do
 unordered   m_ji with probability 1 - s_ji, otherwise any value, each equally likely
 
-A kernel that knows nothing of a parameter, because it is not active at the kernel's centre,
-is flat there. So p is a density on the whole tree of a conditional space, and a parameter
-that is not active drops out of it. In features of a point every kernel is log-linear,
+A kernel whose centre has no such parameter weighs nothing there. So p is a density on the
+whole tree of a conditional space, and a parameter that is not active drops out of it.
 
-    log k(x | j) = phi(x) . theta_j,   phi_i = (x_i^2, x_i, 1), or the cell of x_i as 0 and 1
-
-so that many points and kernels meet in one matrix product.
+Logarithms of densities are interpolated on a grid, so that many points cost little.
 
 Parzen (1962), "On estimation of a probability density function and mode"; Aitchison & Aitken
 (1976), "Multivariate binary discrimination by the kernel method".
@@ -36,10 +35,10 @@ from ..trial import Floats, Ints
 
 FLAT = 1e3  # a standard deviation, in edges of the cube, that leaves [0, 1] uniform
 _CELLS = 64  # values of an ordered parameter, at most, whose cells are integrated
-_LEAST = 1e-300  # probability of a cell, for its logarithm
+_LEAST = 1e-30  # a density, for its logarithm
 _TINY = 2.0**-54  # keeps ndtri from infinity
-_MOST = 600.0  # exponent of a kernel's density, so that sums stay finite
-_ROWS = 2**18  # entries of the matrix of points and kernels that are worked on together
+_ROUNDING = 2.0**-52  # 1 minus this is below 1
+_GRID = 256  # steps of a grid on which densities are computed; kernels are a few steps wide
 
 
 @dataclass(frozen=True)
@@ -89,19 +88,6 @@ def layout(space: Space) -> Layout:
     return Layout(cells, np.array(unordered))
 
 
-def features(layout: Layout, x: Floats, active: NDArray[np.bool_] | None = None) -> Floats:
-    """phi of points (n, d), shape (n, F); `active` (n, d), where not all parameters are."""
-    smooth = x[:, layout.smooth]
-    on = np.ones_like(smooth) if active is None else active[:, layout.smooth].astype(float)
-    parts = [smooth * smooth * on, smooth * on, on]
-    for i, edges in layout.cells.items():
-        cell = np.searchsorted(edges[1:-1], x[:, i], side="right")
-        hot = np.zeros((len(x), len(edges) - 1))
-        hot[np.arange(len(x)), cell] = 1.0 if active is None else active[:, i]
-        parts.append(hot)
-    return np.concatenate(parts, axis=1)
-
-
 class Parzen:
     """Mixtures that share their kernels.
 
@@ -109,28 +95,33 @@ class Parzen:
     centre  (K, d) m
     spread  (K, d) s: standard deviations in edges of the cube, FLAT: uniform; of unordered
             parameters the probability of being any value, 1: uniform
-    weight  (K, r) w of r mixtures; each column sums to 1
+    weight  (r, d, K) w of r mixtures, up to a factor for each parameter; some above 0
 
     >>> from raysearch.space import Float
     >>> where = layout(Space({"x": Float(0, 1)}))
-    >>> density = Parzen(where, np.array([[0.5]]), np.array([[FLAT]]), np.ones((1, 1)))
-    >>> np.exp(density.log(features(where, np.array([[0.1], [0.9]])))).round(6).ravel().tolist()
+    >>> density = Parzen(where, np.array([[0.5]]), np.array([[FLAT]]), np.ones((1, 1, 1)))
+    >>> np.exp(density.log(np.array([[0.1], [0.9]]))).round(6).ravel().tolist()
     [1.0, 1.0]
     """
 
     def __init__(self, layout: Layout, centre: Floats, spread: Floats, weight: Floats) -> None:
-        self.layout, self.centre, self.spread, self.weight = layout, centre, spread, weight
+        self.layout, self.centre, self.spread = layout, centre, spread
+        self.weight = weight / weight.sum(axis=2, keepdims=True)
         self._low = ndtr(-centre / spread)
         self._mass = ndtr((1 - centre) / spread) - self._low
 
     @cached_property
-    def theta(self) -> Floats:
-        """(F, K) the kernels' parameters."""
+    def _normal(self) -> tuple[Floats, Floats, Floats]:
+        """m and -1 / (2 s^2) (e, K, 1), heights (e, r, K), of the e parameters with a density."""
         smooth = self.layout.smooth
-        m, s, mass = (a.T[smooth] for a in (self.centre, self.spread, self._mass))
-        precision = 1 / (s * s)
-        height = -0.5 * m * m * precision - np.log(s * mass * math.sqrt(2 * math.pi))
-        parts = [-0.5 * precision, m * precision, height]
+        m, s, mass = (a.T[smooth, :, None] for a in (self.centre, self.spread, self._mass))
+        height = self.weight[:, smooth] / (s * mass * math.sqrt(2 * math.pi))[None, :, :, 0]
+        return m, -0.5 / (s * s), height.transpose(1, 0, 2)
+
+    @cached_property
+    def _tables(self) -> dict[int, Floats]:
+        """Parameter's index -> (n, r) log densities in its n cells."""
+        tables = {}
         for i, edges in self.layout.cells.items():
             m, s = self.centre[:, i], self.spread[:, i]
             if self.layout.unordered[i]:
@@ -141,28 +132,70 @@ class Parzen:
             else:
                 below = ndtr((edges[:, None] - m) / s)
                 ratio = np.diff(below, axis=0) / np.diff(edges)[:, None] / self._mass[:, i]
-            parts.append(np.log(np.maximum(ratio, _LEAST)))
-        return np.concatenate(parts)
+            tables[i] = np.log(np.maximum(ratio @ self.weight[:, i].T, _LEAST))
+        return tables
 
-    def log(self, phi: Floats) -> Floats:
-        """(n, r) log densities of the mixtures at points with these features (n, F)."""
-        step = max(1, _ROWS // len(self.centre))
-        if len(phi) > step:
-            parts = [self.log(phi[i : i + step]) for i in range(0, len(phi), step)]
-            return np.concatenate(parts)
-        exponent = phi @ self.theta
-        np.minimum(exponent, _MOST, out=exponent)
-        np.exp(exponent, out=exponent)
-        return np.asarray(np.log(np.maximum(exponent @ self.weight, _LEAST)))
+    def log(self, x: Floats, active: NDArray[np.bool_] | None = None) -> Floats:
+        """(n, r) log densities of the mixtures at points (n, d).
+
+        active  (n, d) which parameters the points have; None: all of them
+        """
+        total = np.zeros((len(x), len(self.weight)))
+        for i, table in self._tables.items():
+            cell = np.searchsorted(self.layout.cells[i][1:-1], x[:, i], side="right")
+            total += table[cell] if active is None else table[cell] * active[:, i : i + 1]
+        smooth = self.layout.smooth
+        if len(smooth):
+            log = self._between(x.T[smooth])
+            if active is not None:
+                log *= active.T[smooth, None]
+            total += log.sum(axis=0).T
+        return total
+
+    def _between(self, x: Floats) -> Floats:
+        """(e, r, n) log densities of the parameters that have one, at x (e, n).
+
+        Interpolated between the nodes of a grid, of which few points need only their own.
+        """
+        node = np.minimum((x * _GRID).astype(int), _GRID - 1)
+        part = (x * _GRID - node)[:, None]
+        ends = np.concatenate([node, node + 1], axis=1)
+        if ends.shape[1] < _GRID:
+            log = self._at(ends / _GRID)
+        else:
+            every = np.arange(_GRID + 1) / _GRID
+            log = np.take_along_axis(self._at(np.tile(every, (len(x), 1))), ends[:, None], axis=2)
+        below, above = log[:, :, : x.shape[1]], log[:, :, x.shape[1] :]
+        return np.asarray(below + part * (above - below))
+
+    def _at(self, x: Floats) -> Floats:
+        """The same, exactly."""
+        m, slope, height = self._normal
+        z = x[:, None] - m
+        z *= z
+        z *= slope
+        np.exp(z, out=z)
+        return np.log(np.maximum(height @ z, _LEAST))
 
     def sample(self, u: Floats, mixture: int = 0) -> Floats:
-        """Points (n, d) of a mixture, made of uniform numbers (n, 1 + d) by inversion."""
-        steps = np.cumsum(self.weight[:, mixture])
-        j = np.searchsorted(steps, u[:, 0] * steps[-1], side="right")
-        m, s, v = self.centre[j], self.spread[j], u[:, 1:]
-        z = ndtri(np.clip(self._low[j] + v * self._mass[j], _TINY, 1 - _TINY))
-        x = np.clip(m + s * z, 0.0, 1.0)
+        """Points (n, d) of a mixture, made of uniform numbers (n, d) by inversion.
+
+        A number chooses the kernel, and what is left of it the place in there.
+        """
+        weight = self.weight[mixture]
+        weight = weight[:, : np.flatnonzero(weight.any(axis=0))[-1] + 1]
+        steps = np.cumsum(weight, axis=1)
+        t = np.minimum(u, 1 - _ROUNDING).T * steps[:, -1:]
+        j = (steps[:, :-1, None] <= t[:, None]).sum(axis=1)
+        at = np.arange(len(steps))[:, None] + len(steps) * j
+        m, s, low, mass, step, w = (
+            a.ravel().take(at)
+            for a in (self.centre, self.spread, self._low, self._mass, steps.T, weight.T)
+        )
+        v = np.clip(1 - (step - t) / w, 0.0, 1.0)
+        inside = np.clip(low + v * mass, _TINY, 1 - _ROUNDING)
+        x = np.clip(m + s * ndtri(inside), 0.0, 1.0)
         if self.layout.mixed:
             anew = np.minimum((v - (1 - s)) / s, 1.0)
-            x = np.where(self.layout.unordered, np.where(v < 1 - s, m, anew), x)
-        return np.asarray(x)
+            x = np.where(self.layout.unordered[:, None], np.where(v < 1 - s, m, anew), x)
+        return np.ascontiguousarray(x.T)

@@ -1,20 +1,23 @@
 """TPE: trials are split into good and bad ones, and points sought that resemble the good.
 
-With densities l of the good points and g of the bad ones (`raysearch.models.parzen`), both over
-all parameters jointly, a point is proposed that among c draws from l maximises
+With densities l of the good points and g of the bad ones (`raysearch.models.parzen`), each a
+product over the parameters i, a point is proposed that among c draws from l maximises
 
-    log l(x) - log g(x)
+    sum_i log l_i(x_i) - log g_i(x_i)     over the parameters that are active in x
 
-which orders points as their expected improvement on the split does. Good are the best
-ceil(0.15 n) of n trials, at most 25; of m good ones the j-th weighs as 2 (m + 1 - j) / (m + 1),
-a bad one as 1. Both densities hold one kernel of the prior, too, which weighs 1.
+which orders points as their expected improvement on the split does. A draw takes each
+parameter from a good trial of its own, so that what was good in several comes together; the
+best draw is taken whole, not parameter by parameter. Good are the best ceil(0.1 n) of n trials,
+at most 25; of m good ones the j-th weighs as 2 (m + 1 - j) / (m + 1), a bad one as 1. Both
+densities hold one kernel of the prior, too, which weighs 1. A trial counts for the parameters
+that are active in it.
 
 Bergstra, Bardenet, Bengio & Kegl (2011), "Algorithms for hyper-parameter optimization";
 Watanabe (2023), "Tree-structured Parzen estimator: understanding its algorithm components and
 their roles for better empirical performance".
 
-bandwidth    of continuous and ordered parameters i, from the n centres of a density: Scott's
-             rule, narrowed, s_i = 0.7 std_i n^(-1/(d + 4)), where std_i counts the whole range
+bandwidth    of continuous and ordered parameters, from the n centres of a density: Scott's
+             rule, narrowed, s_i = 0.7 std_i n^(-1/5), where std_i counts the whole range
              as one more centre; at least 1 / min(100, n + 1) of half the range, and half
              the width of an ordered value's cell, so that its neighbours stay likely
 constraints  trials that meet them come first, then by how far they are from meeting them
@@ -43,7 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpaceError, UsageError
-from ..models.parzen import FLAT, Layout, Parzen, features, layout
+from ..models.parzen import FLAT, Layout, Parzen, layout
 from ..scalars import real
 from ..space import Space
 from ..space.names import nearest
@@ -57,12 +60,12 @@ from .proposals import settle
 from .quasi_random import QuasiRandom
 
 _GOOD = 25  # good trials, at most
-_SHARE = 0.15  # of all trials
+_SHARE = 0.1  # of all trials
 _BAD = 128  # other trials that are remembered
 _NARROW = 0.7  # kernels, beside those of Scott's rule
 _LIARS = 64  # pending points that count, the newest
 _BLOCK = 1024  # points that are proposed from one fit, at most
-_DIGITS = 9  # to which scores are compared, so that rounding in sums decides nothing
+_DIGITS = 4  # to which scores are compared; they are interpolated, and rounding decides nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ class TPE(Strategy[TPEState]):
     constrained: ClassVar[bool] = True
     beats_random: ClassVar[bool] = True
 
-    startup: int = 10
+    startup: int = 6
     candidates: int = 24
     prior: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
 
@@ -158,12 +161,12 @@ class TPE(Strategy[TPEState]):
         def propose(numbers: Ints, draws: Floats) -> Floats:
             if density is None:
                 return _spread_out(space, state.seed, numbers, draws)
-            x = density.sample(draws.reshape(-1, 1 + d))
-            log_l, log_g = density.log(features(lay, x, _active(space, x))).T
+            x = density.sample(draws.reshape(-1, d))
+            log_l, log_g = density.log(x, _active(space, x)).T
             score = np.round(log_l - log_g, _DIGITS).reshape(-1, c)
             return np.asarray(x.reshape(-1, c, d)[np.arange(len(score)), score.argmax(axis=1)])
 
-        x, known = settle(space, state.known, state.seed, state.asked, n, c * (1 + d), propose)
+        x, known = settle(space, state.known, state.seed, state.asked, n, c * d, propose)
         state = replace(
             state,
             asked=state.asked + len(x),
@@ -213,20 +216,17 @@ def _fit(state: TPEState, lay: Layout, liars: Floats, prior: tuple[Floats, Float
 
     Row 0 is the prior's kernel, then come the good, the bad, and the liars.
     """
-    good = _good(state)
     trials = np.concatenate([state.x, liars])
-    centre = np.concatenate([prior[0], trials])
-    spread = np.concatenate(
-        [prior[1], _bandwidth(lay, trials[:good]), _bandwidth(lay, trials[good:])]
-    )
+    good = _good(state)
+    side = np.arange(len(trials)) >= good  # whether it counts as bad
     active = _active(state.space, trials)
-    if active is not None:
-        flat = np.where(lay.unordered, 1.0, FLAT)
-        spread[1:] = np.where(active, spread[1:], flat)
-    weight = np.zeros((len(centre), 2))
-    weight[0], weight[1 + good :, 1] = 1.0, 1.0
-    weight[1 : 1 + good, 0] = 2 * np.arange(good, 0, -1) / (good + 1)
-    return Parzen(lay, centre, spread, weight / weight.sum(axis=0))
+    known = np.ones(trials.shape) if active is None else active.astype(float)
+    centre = np.concatenate([prior[0], trials])
+    spread = np.concatenate([prior[1], _bandwidths(lay, trials, known, side)])
+    weight = np.ones((2, trials.shape[1], len(centre)))
+    weight[0, :, 1:] = known.T * np.where(side, 0, 2 * (good - np.arange(len(side))) / (good + 1))
+    weight[1, :, 1:] = known.T * side
+    return Parzen(lay, centre, spread, weight)
 
 
 def _good(state: TPEState) -> int:
@@ -236,16 +236,19 @@ def _good(state: TPEState) -> int:
     return min(most, met or int(np.isfinite(state.key[:, 0]).sum()))
 
 
-def _bandwidth(lay: Layout, x: Floats) -> Floats:
-    """(n, d) spreads of kernels at the points x (n, d)."""
-    n, d = x.shape
-    if not n:
-        return np.empty((0, d))
-    least = np.maximum(1 / min(100, n + 1), lay.width) / 2
-    deviation = np.sqrt((n * x.var(axis=0) + 1 / 12) / (n + 1))  # 1/12: of the whole edge
-    scott = _NARROW * deviation * n ** (-1 / (d + 4))
-    blur = 1 / (1 + math.sqrt(n))
-    return np.tile(np.where(lay.unordered, blur, np.maximum(scott, least)), (n, 1))
+def _bandwidths(lay: Layout, x: Floats, known: Floats, side: NDArray[np.bool_]) -> Floats:
+    """(n, d) spreads of kernels at points x (n, d), in the density of their side.
+
+    known  (n, d) 1 where a point has the parameter, else 0
+    """
+    member = np.stack([~side, side]).astype(float)
+    n = np.maximum(member @ known, 1)
+    mean = member @ (known * x) / n
+    squares = np.maximum(member @ (known * x * x) - n * mean * mean, 0)
+    deviation = np.sqrt((squares + 1 / 12) / (n + 1))  # 1/12: of the whole edge
+    least = np.maximum(1 / np.minimum(100, n + 1), lay.width) / 2
+    scott = np.maximum(_NARROW * deviation * n**-0.2, least)
+    return np.asarray(np.where(lay.unordered, 1 / (1 + np.sqrt(n)), scott)[side.astype(int)])
 
 
 def _active(space: Space, x: Floats) -> NDArray[np.bool_] | None:

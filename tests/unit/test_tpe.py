@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import truncnorm
 
 from raysearch.errors import SpaceError, UsageError
-from raysearch.models.parzen import FLAT, Parzen, features, layout
+from raysearch.models.parzen import Parzen, layout
 from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies.state import dump, load
@@ -30,8 +31,9 @@ def density(space, n=6, seed=3):
     """A mixture of n kernels, some of which know nothing of y."""
     x = uniform(seed, 0, n, space.dim)
     spread = 0.05 + 0.3 * uniform(seed, n, n, space.dim)
-    spread[::2, 3] = FLAT
-    return Parzen(layout(space), space.snap(x), spread, np.full((n, 1), 1 / n))
+    weight = np.ones((1, space.dim, n))
+    weight[0, 3, ::2] = 0
+    return Parzen(layout(space), space.snap(x), spread, weight)
 
 
 def active(space, x):
@@ -41,16 +43,16 @@ def active(space, x):
 
 def test_a_density_integrates_to_one():
     x = uniform(0, 0, 200_000, ALL.dim)
-    p = np.exp(density(ALL).log(features(layout(ALL), x, active(ALL, x))))
+    p = np.exp(density(ALL).log(x, active(ALL, x)))
     assert abs(p.mean() - 1) < 0.02
 
 
 def test_samples_are_of_the_density():
     """E[h] over samples is E[h p] over uniform points, for functions h of all parameters."""
-    p, lay = density(ALL), layout(ALL)
-    drawn = ALL.snap(p.sample(uniform(1, 0, 100_000, 1 + ALL.dim)))
+    p = density(ALL)
+    drawn = ALL.snap(p.sample(uniform(1, 0, 100_000, ALL.dim)))
     even = uniform(2, 0, 400_000, ALL.dim)
-    weight = np.exp(p.log(features(lay, even, active(ALL, even))))[:, 0]
+    weight = np.exp(p.log(even, active(ALL, even)))[:, 0]
     even = ALL.snap(even)
     for i in range(ALL.dim):
         for h in (lambda x, i=i: x[:, i], lambda x, i=i: (x[:, i] < 0.4) * x[:, 0]):
@@ -59,20 +61,27 @@ def test_samples_are_of_the_density():
 
 def test_a_cell_holds_the_integral_of_the_kernel():
     space = Space({"n": Int(0, 3)})
-    p = Parzen(layout(space), np.array([[0.125]]), np.array([[0.2]]), np.ones((1, 1)))
-    cells = np.exp(p.log(features(p.layout, np.array([[0.1], [0.3], [0.6], [0.9]]))))[:, 0] / 4
-    fine = Parzen(
-        layout(Space({"n": Float(0, 1)})), np.array([[0.125]]), np.array([[0.2]]), np.ones((1, 1))
-    )
-    grid = (np.arange(4000)[:, None] + 0.5) / 4000
-    exact = np.exp(fine.log(features(fine.layout, grid))).reshape(4, 1000).mean(axis=1) / 4
-    assert cells == pytest.approx(exact, abs=1e-6)
-    assert cells.sum() == pytest.approx(1, abs=1e-12)
+    p = Parzen(layout(space), np.array([[0.125]]), np.array([[0.2]]), np.ones((1, 1, 1)))
+    cells = np.exp(p.log(np.array([[0.1], [0.3], [0.6], [0.9]])))[:, 0] / 4
+    exact = truncnorm.cdf(np.arange(5) / 4, -0.625, 4.375, 0.125, 0.2)
+    assert cells == pytest.approx(np.diff(exact), abs=1e-12)
+
+
+def test_many_points_have_the_densities_that_each_has_alone():
+    space = Space({"x": Float(0, 1), "y": Float(0, 1)})
+    centre, spread = uniform(1, 0, 9, 2), 0.02 + uniform(2, 0, 9, 2)
+    p = Parzen(layout(space), centre, spread, np.ones((1, 2, 9)))
+    x = np.concatenate([uniform(3, 0, 400, 2), [[0, 1], [1, 0]]])
+    many = p.log(x)
+    assert np.concatenate([p.log(x[i : i + 1]) for i in range(len(x))]) == pytest.approx(many)
+    low, high = -centre / spread, (1 - centre) / spread
+    each = truncnorm.pdf(x[:, None], low, high, centre, spread).mean(axis=1)
+    assert many[:, 0] == pytest.approx(np.log(each).sum(axis=1), abs=0.01)
 
 
 def test_what_is_not_active_does_not_matter():
     x = np.array([[0.3, 0.5, 0.5, 0.1], [0.3, 0.5, 0.5, 0.9]])  # rule b: y is not active
-    log_p = density(ALL).log(features(layout(ALL), x, active(ALL, x)))
+    log_p = density(ALL).log(x, active(ALL, x))
     assert log_p[0] == log_p[1]
 
 
