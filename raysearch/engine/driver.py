@@ -3,6 +3,11 @@
 One round takes in all events at hand, lets the loop plan until it has nothing more to
 say, makes the results durable with one write, and only then acts on them: shows them, and
 submits what was asked for because of them.
+
+States that live actors have left in this machine's memory are the exception, since they are large,
+and trials can go on from there: what follows from a result is submitted at once, while a thread
+writes states. The rows of all that was told by then are written, and shown, when it is done. A
+driver that is killed has to do those trials again.
 """
 
 from __future__ import annotations
@@ -10,6 +15,8 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -70,8 +77,14 @@ class Log(Protocol):
     def retain(self, numbers: frozenset[int] | None) -> None:
         """Keep what these trials have saved, and drop what was to be kept until now.
 
-        None: of every configuration the last one stays.
+        None: of every configuration the last one stays. Nothing durable goes before `settle`.
         """
+
+    def behind(self) -> Callable[[], None] | None:
+        """What makes durable all that is to be kept now, for a thread; None: it is."""
+
+    def settle(self) -> None:
+        """That is done, and all told by then is appended."""
 
 
 Watcher = Callable[[Loop, Sequence[Finished]], bool]
@@ -116,6 +129,9 @@ class Driver:
         self._untold: list[Finished] = []  # until an ask is over
         self._unwritten: list[Finished] = []
         self._reports: list[Reports] = []  # not written either
+        self._saved: list[Checkpoint] = []  # not handed to the log
+        self._writer = ThreadPoolExecutor(1)
+        self._group: tuple[list[Finished], Callable[[], None], Future[None]] | None = None
         self._unsubmitted: list[Submit] = []
 
     def stop(self, wish: Stop) -> None:
@@ -124,6 +140,15 @@ class Driver:
 
     def run(self) -> Why:
         """Search. Returns why it ended."""
+        with self._writer:
+            try:
+                return self._run()
+            except BaseException:
+                with suppress(Exception):
+                    self._grouped(wait=True)
+                raise
+
+    def _run(self) -> Why:
         loop = self.loop
         self.log.retain(self.proposer.parents())
         while True:
@@ -200,6 +225,7 @@ class Driver:
 
     def _report(self, task: int, trials: Trials, reports: Reports) -> None:
         self._reports.append(reports)
+        self._saved += reports.saved
         self._judge(task, trials, reports)
 
     def _judge(self, task: int, trials: Trials, reports: Reports) -> None:
@@ -212,15 +238,10 @@ class Driver:
 
     def _commit(self) -> None:
         """Write, then act."""
-        finished, self._unwritten = self._unwritten, []
-        reports, self._reports = self._reports, []
-        if reports:
-            self._write(partial(self.log.record, reports))
-        if saved := [checkpoint for part in reports for checkpoint in part.saved]:
-            self._write(partial(self.log.save, saved))
-        if finished:
-            self._write(partial(self.log.append, finished))
-            self.log.retain(self.proposer.parents())
+        finished = self._grouped(wait=self._at_once())
+        finished += self._written()
+        if self.loop.over:
+            finished += self._grouped(wait=True)
         if self.watch(self.loop, finished) and not self.loop.draining:
             self.stop(Stop("drain"))
         submits, self._unsubmitted = self._unsubmitted, []
@@ -230,6 +251,44 @@ class Driver:
                 self._perform(self.loop.handle(unbegun, self.clock()))
             else:
                 self._submit(submit.task)
+
+    def _at_once(self) -> bool:
+        """Whether something is to be safe before anything follows from it."""
+        return bool(self.loop.over) or any(isinstance(s.data, bytes) for s in self._saved)
+
+    def _written(self) -> list[Finished]:
+        """Write what there is, unless a thread does; the trials that are durable then."""
+        if self._reports and self._group is None:
+            reports, self._reports = self._reports, []
+            self._write(partial(self.log.record, reports))
+        if self._saved:
+            saved, self._saved = self._saved, []
+            self._write(partial(self.log.save, saved))
+        if self._unwritten:
+            self.log.retain(self.proposer.parents())
+        if self._group is not None:
+            return []
+        finished, self._unwritten = self._unwritten, []
+        if (store := self.log.behind()) is not None:
+            self._group = finished, store, self._writer.submit(store)
+            return []
+        return self._append(finished)
+
+    def _grouped(self, wait: bool) -> list[Finished]:
+        """The trials that have become durable since a thread has stored what they saved."""
+        if self._group is None or not (wait or self._group[2].done()):
+            return []
+        finished, store, future = self._group
+        if future.exception() is not None:
+            self._write(store)
+        self._group = None
+        return self._append(finished)
+
+    def _append(self, finished: list[Finished]) -> list[Finished]:
+        if finished:
+            self._write(partial(self.log.append, finished))
+        self.log.settle()
+        return finished
 
     def _submit(self, task: Task) -> None:
         starts = self.log.starts(task.trials)

@@ -17,6 +17,7 @@ from ..strategies.islands import Islands
 from ..trial import ROOT, Floats, Ints
 from .objectives import Metrics as Metrics
 from .objectives import Objectives as Objectives
+from .packed import Packed
 from .passage import Passed, Stretch
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
@@ -101,10 +102,10 @@ class Trials:
 
 
 class Elsewhere(Protocol):
-    """Bytes that lie in a file, or in another process."""
+    """A state that lies in a file, or in another process."""
 
-    def get(self) -> bytes:
-        """Bring them here."""
+    def get(self) -> bytes | Packed:
+        """Bring it here."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ class Checkpoint:
 
     number  of the trial
     step    it had reached
-    data    its state, as `raysearch.engine.checkpoint` packs it
+    data    its state, as `raysearch.engine.checkpoint` packs it; what is not bytes is safe only
+            as long as this machine runs
     rung    whether it stood at one of the strategy's rungs, or at the end of its budget
     near    where workers have the data; None: nowhere
     """
@@ -125,7 +127,7 @@ class Checkpoint:
     near: Elsewhere | None = None
 
     @property
-    def bytes(self) -> bytes:
+    def content(self) -> bytes | Packed:
         """The data, from the nearest place."""
         data = self.near or self.data
         return data if isinstance(data, bytes) else data.get()

@@ -2,13 +2,18 @@
 
 One file each, ``checkpoints/<number>-<step>.npz``; an ``r`` after the step marks those at a
 rung, or at the end of a trial. A new one appears whole and durable before older ones go.
+
+What lies in shared memory of this machine is stored behind the search: `behind` says what is to be
+written, once for many trials, of which most have been succeeded by then. What was stored before
+goes when the rows of those that take its place are durable, too (`settle`). So whenever the search
+is killed, there is all that the rows speak of.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import IO, Literal, NamedTuple, get_args
 
@@ -51,12 +56,22 @@ class Checkpoints:
         self._retained: frozenset[int] | None = None
         self._data: dict[str, bytes] = {}
         self._near: dict[str, Elsewhere] = {}  # where workers have them, too
+        self._behind: dict[str, Elsewhere] = {}  # not stored yet
+        self._writing: dict[str, Elsewhere] = {}  # of these
+        self._late: list[str] = []  # stored, and not to be kept any more
+        self._going: list[str] = []  # of these, once the rows are written
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep it, and drop what it takes the place of."""
+        """Keep it, and no more what it takes the place of; bytes are stored at once."""
         number, entry = checkpoint.number, _Entry(checkpoint.step, checkpoint.rung)
         name = _name(number, entry)
-        self._put(name, replace(checkpoint, near=None).bytes)
+        for gone in (self._late, self._going):
+            if name in gone:  # a second attempt has come as far
+                gone.remove(name)
+        if isinstance(checkpoint.data, bytes):
+            self._put(name, checkpoint.data)
+        else:
+            self._behind[name] = checkpoint.data
         if checkpoint.near is not None:
             self._near[name] = checkpoint.near
         older = [old for old in self._entries.get(number, []) if old != entry]
@@ -91,7 +106,7 @@ class Checkpoints:
             if source is not None:
                 entry = max(self._entries[source])
                 name = _name(source, entry)
-                data = _Kept(partial(self._get, name))
+                data = self._behind.get(name) or _Kept(partial(self._get, name))
                 starts[i] = Checkpoint(source, entry.step, data, entry.rung, self._near.get(name))
         return starts
 
@@ -102,13 +117,39 @@ class Checkpoints:
     def last(self, number: int) -> bytes | None:
         """What the trial has saved last; None if nothing of it is there."""
         entries = self._entries.get(number)
-        return self._get(_name(number, max(entries))) if entries else None
+        if not entries:
+            return None
+        name = _name(number, max(entries))
+        return _bytes(self._behind[name]) if name in self._behind else self._get(name)
 
     def only(self, numbers: Collection[int]) -> None:
-        """Drop all but those of these trials."""
+        """Drop all but those of these trials, at once."""
         for number in self.numbers():
             if number not in numbers:
                 self._drop_all(number, self._entries[number])
+        self.behind()
+        self.settle()
+
+    def behind(self) -> Callable[[], None] | None:
+        """What stores all that is to be kept now; it may run beside all else, again if it fails.
+
+        None: it is stored. Then write the rows of all trials told by now, and then `settle`.
+        """
+        self._writing, self._going, self._late = dict(self._behind), self._late, []
+        return partial(self._store, self._writing) if self._writing else None
+
+    def _store(self, states: Mapping[str, Elsewhere]) -> None:
+        for name, state in states.items():
+            self._put(name, _bytes(state))
+
+    def settle(self) -> None:
+        """All that `behind` spoke of is stored, and so are the rows."""
+        for name, state in self._writing.items():
+            if self._behind.get(name) is state:
+                del self._behind[name]
+        for name in self._going:
+            self._drop(name)
+        self._writing, self._going = {}, []
 
     def _thin(self, number: int, latest: _Entry | None) -> None:
         entries = self._entries.get(number, [])
@@ -118,8 +159,12 @@ class Checkpoints:
     def _drop_all(self, number: int, entries: list[_Entry]) -> None:
         self._entries[number] = [e for e in self._entries.get(number, []) if e not in entries]
         for entry in entries:
-            self._near.pop(_name(number, entry), None)
-            self._drop(_name(number, entry))
+            name = _name(number, entry)
+            self._near.pop(name, None)
+            if name in self._behind and name not in self._writing:
+                del self._behind[name]
+            else:
+                self._late.append(name)
 
     # --- where they are -------------------------------------------------------------------
 
@@ -162,6 +207,11 @@ class StoredCheckpoints(Checkpoints):
 
     def _drop(self, name: str) -> None:
         self._storage.remove(name)
+
+
+def _bytes(state: Elsewhere) -> bytes:
+    data = state.get()
+    return data if isinstance(data, bytes) else data.tobytes()
 
 
 def _name(number: int, entry: _Entry) -> str:

@@ -180,8 +180,17 @@ class StudyLog:
 
     def retain(self, numbers: frozenset[int] | None) -> None:
         """As of `Checkpoints`."""
+        self.checkpoints.retain(numbers)
+
+    def behind(self) -> Callable[[], None] | None:
+        """As of `Checkpoints`; what it says may be tried again as `append`."""
+        store = self.checkpoints.behind()
+        return storing(self._storage, "keeping checkpoints")(store) if store else None
+
+    def settle(self) -> None:
+        """As of `Checkpoints`."""
         with storing(self._storage, "dropping checkpoints"):
-            self.checkpoints.retain(numbers)
+            self.checkpoints.settle()
 
     def checkpoint(self, number: int) -> bytes | None:
         """What a trial has saved last, if it is there."""

@@ -122,11 +122,13 @@ def save(kept, number, *steps, rung=False):
     for step in steps:
         state = {"step": step, "of": number}
         kept.save(Checkpoint(number, float(step), pack(state), rung))
+        kept.behind()
+        kept.settle()
 
 
 def start(kept, number, parent=-1):
     found = kept.starts(trials(number, parent)).get(0)
-    return None if found is None else unpack(found.bytes)
+    return None if found is None else unpack(found.content)
 
 
 def test_of_every_trial_the_last_one_is_kept(kept):
@@ -190,10 +192,10 @@ def test_a_trial_goes_on_from_the_nearest_ancestor_that_has_saved():
         return Trials(np.array([number]), columns, np.array([9.0]), np.array([parent]))
 
     log.save(Checkpoint(0, 1.0, b"zero", rung=True))
-    assert log.starts(trial(1, 0))[0].bytes == b"zero"  # saves nothing itself
-    assert log.starts(trial(2, 1))[0].bytes == b"zero"
+    assert log.starts(trial(1, 0))[0].content == b"zero"  # saves nothing itself
+    assert log.starts(trial(2, 1))[0].content == b"zero"
     log.save(Checkpoint(1, 3.0, b"one", rung=True))
-    assert log.starts(trial(2, 1))[0].bytes == b"one"
+    assert log.starts(trial(2, 1))[0].content == b"one"
 
 
 def test_those_that_others_may_go_on_from_stay_until_they_are_not_named(kept):
