@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,13 @@ class Packed:
         """In bytes."""
         return len(self.tree) + sum(array.nbytes for array in self.arrays.values())
 
-    def tobytes(self) -> bytes:
-        """An ordinary .npz."""
-        file = io.BytesIO()
+    def write(self, file: IO[bytes]) -> None:
+        """Write an ordinary .npz."""
         tree = np.frombuffer(self.tree.encode(), dtype=np.uint8)
         np.savez(file, **{**self.arrays, TREE: tree})  # type: ignore[arg-type]  # no option is a name of ours
+
+    def tobytes(self) -> bytes:
+        """The same, here."""
+        file = io.BytesIO()
+        self.write(file)
         return file.getvalue()

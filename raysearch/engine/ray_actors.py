@@ -65,9 +65,8 @@ class Actor:
         with _listening():
             for part in stream_task(sent, put):
                 yield part
-                for state in following:  # Ray sends, which a list's iterator does not know
-                    yield state
-                following.clear()
+                while following:
+                    yield following.pop(0)
 
 
 class Actors:

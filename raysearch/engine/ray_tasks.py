@@ -137,9 +137,7 @@ class RayTasks:
         first = task.attempts is None or task.attempts.max() < 2
         if start.near is not None and first:
             return replace(start, data=b"")
-        data = replace(start, near=None).content
-        data = data if isinstance(data, bytes) else data.tobytes()
-        return replace(start, data=data, near=None)
+        return replace(start, near=None).in_bytes()
 
     def cancel(self, task: int) -> None:
         """Raise KeyboardInterrupt in it; after a moment, end its worker."""

@@ -126,6 +126,13 @@ class Checkpoint:
     rung: bool = False
     near: Elsewhere | None = None
 
+    def in_bytes(self) -> Checkpoint:
+        """The same, as it can be stored."""
+        if isinstance(self.data, bytes):
+            return self
+        data = self.data.get()
+        return replace(self, data=data if isinstance(data, bytes) else data.tobytes())
+
     @property
     def content(self) -> bytes | Packed:
         """The data, from the nearest place."""

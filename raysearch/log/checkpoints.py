@@ -1,7 +1,8 @@
 """What trials have saved, so that they, or those that continue them, can go on from there.
 
 One file each, ``checkpoints/<number>-<step>.npz``; an ``r`` after the step marks those at a
-rung, or at the end of a trial. A new one appears whole and durable before older ones go.
+rung, or at the end of a trial, a ``b`` those stored behind. A new one appears whole and durable
+before older ones go.
 
 What lies in shared memory of this machine is stored behind the search: `behind` says what is to be
 written, once for many trials, of which most have been succeeded by then. What was stored before
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, Literal, NamedTuple, get_args
 
+from ..engine.packed import Packed
 from ..engine.records import Checkpoint, Elsewhere, Trials
 from ..trial import ROOT
 from .storage import Storage, storing
@@ -26,7 +28,7 @@ from .storage import Storage, storing
 Keep = Literal["last", "best", "rungs"]
 KEEP = get_args(Keep)
 
-_NAME = re.compile(r"checkpoints/(\d+)-([0-9.e+-]+)(r?)\.npz")
+_NAME = re.compile(r"checkpoints/(\d+)-([0-9.e+-]+)(r?)(b?)\.npz")
 
 
 class _Entry(NamedTuple):
@@ -34,6 +36,7 @@ class _Entry(NamedTuple):
 
     step: float
     rung: bool
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Checkpoints:
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Keep it, and no more what it takes the place of; bytes are stored at once."""
-        number, entry = checkpoint.number, _Entry(checkpoint.step, checkpoint.rung)
+        number, behind = checkpoint.number, not isinstance(checkpoint.data, bytes)
+        entry = _Entry(checkpoint.step, checkpoint.rung, behind)
         name = _name(number, entry)
         for gone in (self._late, self._going):
             if name in gone:  # a second attempt has come as far
@@ -140,7 +144,7 @@ class Checkpoints:
 
     def _store(self, states: Mapping[str, Elsewhere]) -> None:
         for name, state in states.items():
-            self._put(name, _bytes(state))
+            self._put(name, state.get())
 
     def settle(self) -> None:
         """All that `behind` spoke of is stored, and so are the rows."""
@@ -168,8 +172,8 @@ class Checkpoints:
 
     # --- where they are -------------------------------------------------------------------
 
-    def _put(self, name: str, data: bytes) -> None:
-        self._data[name] = data
+    def _put(self, name: str, data: bytes | Packed) -> None:
+        self._data[name] = data if isinstance(data, bytes) else data.tobytes()
 
     def _get(self, name: str) -> bytes:
         return self._data[name]
@@ -189,14 +193,25 @@ class StoredCheckpoints(Checkpoints):
         """Find what earlier sessions have left."""
         for name in self._storage.names("checkpoints"):
             if match := _NAME.fullmatch(name):
-                entry = _Entry(float(match[2]), bool(match[3]))
+                entry = _Entry(float(match[2]), bool(match[3]), bool(match[4]))
                 self._entries.setdefault(int(match[1]), []).append(entry)
 
-    def _put(self, name: str, data: bytes) -> None:
+    def forget(self, rows: Callable[[], Collection[int]]) -> None:
+        """Drop what was stored behind for rows that were never written, of trials not in `rows`.
+
+        Such a trial may be another one when it is asked for again.
+        """
+        ahead = [n for n, entries in self._entries.items() if any(e.behind for e in entries)]
+        for number in set(ahead) - set(rows() if ahead else ()):
+            self._drop_all(number, [e for e in self._entries[number] if e.behind])
+        self.behind()
+        self.settle()
+
+    def _put(self, name: str, data: bytes | Packed) -> None:
         folder, _, file = name.rpartition("/")
 
         def write(stream: IO[bytes]) -> str:
-            stream.write(data)
+            stream.write(data) if isinstance(data, bytes) else data.write(stream)
             return file
 
         self._storage.publish(folder, write)
@@ -215,4 +230,5 @@ def _bytes(state: Elsewhere) -> bytes:
 
 
 def _name(number: int, entry: _Entry) -> str:
-    return f"checkpoints/{number}-{entry.step!r}{'r' if entry.rung else ''}.npz"
+    marks = ("r" if entry.rung else "") + ("b" if entry.behind else "")
+    return f"checkpoints/{number}-{entry.step!r}{marks}.npz"

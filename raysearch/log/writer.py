@@ -133,6 +133,12 @@ class StudyLog:
             self.notes += appending.notes
         self._metrics = self._tables[TRIALS].metrics
         self.checkpoints.look()
+        self.checkpoints.forget(self._numbers)
+
+    def _numbers(self) -> set[int]:
+        """The trials that are over."""
+        batches = self._reader.batches(["number"])
+        return {int(number) for batch in batches for number in batch["number"].to_numpy()}
 
     # --- writing --------------------------------------------------------------------------
 

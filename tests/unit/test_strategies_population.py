@@ -7,13 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import raysearch as rs
+from raysearch.engine import driver, inline
+from raysearch.engine.checkpoint import unpack
 from raysearch.errors import UsageError
+from raysearch.log import StudyLog
+from raysearch.log.checkpoints import StoredCheckpoints
 from raysearch.models.gp import fit, prior
 from raysearch.models.kernels import Layout
 from raysearch.models.outputs import normalised
@@ -369,6 +375,72 @@ def dies(config, trial):
 
 search(objective=dies, study="pbt")
 """
+
+
+class InMemory:
+    """A state as live actors leave it."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def get(self):
+        return self.state
+
+
+def test_a_driver_that_is_killed_while_a_thread_stores_states_loses_nothing(tmp_path, monkeypatch):
+    """Rows never speak of a state that is not stored, wherever the driver dies."""
+    put = StoredCheckpoints._put
+
+    def slowly(self, name, data):
+        time.sleep(0.02)
+        put(self, name, data)
+
+    def dies(config, trial, at):
+        for metrics, state in training(config, trial):
+            if trial.number == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield metrics, state
+
+    names = ["number", "parent", "budget", "config.lr", "metrics.loss"]
+    whole = search().trials.sort_by("number").select(names).to_pydict()
+    monkeypatch.setattr(inline, "stream", partial(inline.stream, put=InMemory))
+    monkeypatch.setattr(StoredCheckpoints, "_put", slowly)
+    monkeypatch.setattr(driver, "_LAG", 0)
+
+    def at_last(self, *args, method, calls, **kwargs):
+        calls.append(None)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(self, *args, **kwargs)
+
+    stored = []
+    for at in (6, 10, 13, "append", "record", "settle"):
+        place = tmp_path / str(at)
+        if not (child := os.fork()):
+            if isinstance(at, str):
+                method = partialmethod(at_last, method=getattr(StudyLog, at), calls=[])
+                setattr(StudyLog, at, method)
+            search(objective=partial(dies, at=at), study=place)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        stored += [unpack(f.read_bytes()) for f in (place / "checkpoints").glob("[0-9]*")]
+        found = search(study=place).trials.sort_by("number").select(names)
+        assert found.to_pydict() == whole
+        assert len(list((place / "checkpoints").iterdir())) == 5
+    assert stored
+
+
+def test_a_generation_without_a_result_costs_its_stretches_alone():
+    def unlucky(config, trial):
+        for metrics, state in training(config, trial):
+            bad = trial.budget == 4 and trial.number < 10
+            yield {"loss": math.nan if bad else metrics["loss"]}, state
+
+    study = search(objective=unlucky)
+    assert study.counts == {"complete": 15 - 5, "invalid": 5}
+    parents = set(study.trials["parent"].to_pylist())
+    assert not parents & set(range(5, 10))
+    assert parents & set(range(5))
 
 
 def test_a_driver_that_is_killed_loses_nothing(tmp_path):
