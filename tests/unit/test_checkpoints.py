@@ -190,9 +190,9 @@ def test_what_is_stored_stays_until_the_rows_are_that_make_do_without_it(kept):
 
 def test_what_was_stored_for_rows_that_were_never_written_is_forgotten(tmp_path):
     first = stored(tmp_path)
+    save(first, 9, 1)
     for number in (3, 8):
         first.save(Checkpoint(number, 1.0, Held({"of": number})))
-    save(first, 9, 1)
     first.behind()()  # and no rows
     later = stored(tmp_path)
     later.forget(lambda: [3])
