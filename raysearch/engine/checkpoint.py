@@ -19,44 +19,48 @@ from numpy.typing import NDArray
 
 from ..errors import StudyCorrupt
 from .metrics import Invalid
+from .saved import TREE, Packed
 
-_TREE = "tree"
 
-
-def pack(state: Mapping[str, Any], metrics: Mapping[str, Any] = MappingProxyType({})) -> bytes:
-    """The state as bytes; Invalid says what of it cannot be stored.
+def packed(state: Mapping[str, Any], metrics: Mapping[str, Any] = MappingProxyType({})) -> Packed:
+    """The state, nothing of it copied yet; Invalid says what of it cannot be stored.
 
     metrics  that the trial has reported with it
-
-    >>> unpack(pack({"epoch": 3, "weights": [np.zeros(2), np.ones(1)]}))
-    {'epoch': 3, 'weights': [array([0., 0.]), array([1.])]}
     """
     arrays: dict[str, Any] = {}
     parts = {
         **_encode(state, arrays, "state"),
         "reported": _encode(metrics, arrays, "metrics"),
     }
-    tree = json.dumps(parts, allow_nan=False)
-    file = io.BytesIO()
-    arrays[_TREE] = np.frombuffer(tree.encode(), dtype=np.uint8)
-    np.savez(file, **arrays)
-    return file.getvalue()
+    return Packed(json.dumps(parts, allow_nan=False), arrays)
 
 
-def unpack(data: bytes) -> dict[str, Any]:
-    """The state that `pack` stored; StudyCorrupt if the bytes are not what it wrote."""
+def pack(state: Mapping[str, Any], metrics: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    """The state as bytes; otherwise as `packed`.
+
+    >>> unpack(pack({"epoch": 3, "weights": [np.zeros(2), np.ones(1)]}))
+    {'epoch': 3, 'weights': [array([0., 0.]), array([1.])]}
+    """
+    return packed(state, metrics).tobytes()
+
+
+def unpack(data: bytes | Packed) -> dict[str, Any]:
+    """The state, copied; StudyCorrupt if the bytes are not what `pack` wrote."""
     return _read(data, lambda tree: tree)
 
 
-def reported(data: bytes) -> dict[str, Any]:
+def reported(data: bytes | Packed) -> dict[str, Any]:
     """The metrics that were reported with the state; raises as `unpack`."""
     return _read(data, lambda tree: tree.get("reported", {"mapping": []}))
 
 
-def _read(data: bytes, part: Callable[[Any], Any]) -> dict[str, Any]:
+def _read(data: bytes | Packed, part: Callable[[Any], Any]) -> dict[str, Any]:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            value = _decode(part(json.loads(file[_TREE].tobytes())), file)
+        if isinstance(data, Packed):
+            value = _decode(part(json.loads(data.tree)), _Copies(data.arrays))
+        else:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                value = _decode(part(json.loads(file[TREE].tobytes())), file)
         if not isinstance(value, dict):
             raise ValueError(f"a {type(value).__name__}")
     except MemoryError:
@@ -67,6 +71,13 @@ def _read(data: bytes, part: Callable[[Any], Any]) -> dict[str, Any]:
             f"{type(error).__name__}: {error}"
         ) from error
     return value
+
+
+class _Copies(dict[str, NDArray[Any]]):
+    """Arrays, each copied when it is asked for, since a trial may change what it gets."""
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return super().__getitem__(name).copy()
 
 
 def _encode(value: Any, arrays: dict[str, Any], where: str) -> Any:

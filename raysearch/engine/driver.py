@@ -3,6 +3,11 @@
 One round takes in all events at hand, lets the loop plan until it has nothing more to
 say, makes the results durable with one write, and only then acts on them: shows them, and
 submits what was asked for because of them.
+
+States that live actors have left in this machine's memory are the exception, since they are large,
+and trials can go on from there: what follows from a result is submitted at once, while a thread
+writes states. The rows of all that was told by then are written, and shown, when it is done. A
+driver that is killed has to do those trials again.
 """
 
 from __future__ import annotations
@@ -10,6 +15,8 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -40,6 +47,7 @@ from .records import Checkpoint, Finished, Lost, Reported, Reports, Task, Trials
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_SECONDS = (1, 2, 4, 8, 15)  # waits for space on a full disk; nothing is begun meanwhile
+_LAG = 500_000_000  # ns from one group that a thread stores to the next: most states pass by then
 _GLANCE = 0.005  # seconds between two looks at an ask that goes on in a thread
 _EPOCH = time.time_ns() - time.monotonic_ns()
 
@@ -70,10 +78,17 @@ class Log(Protocol):
     def retain(self, numbers: frozenset[int] | None) -> None:
         """Keep what these trials have saved, and drop what was to be kept until now.
 
-        None: of every configuration the last one stays.
+        None: of every configuration the last one stays. Nothing durable goes before `settle`.
         """
 
+    def behind(self) -> Callable[[], None] | None:
+        """What makes durable all that is to be kept now, for a thread; None: it is."""
 
+    def settle(self) -> None:
+        """That is done, and all told by then is appended."""
+
+
+_Round = tuple[list[Finished], list[Reports]]
 Watcher = Callable[[Loop, Sequence[Finished]], bool]
 
 
@@ -116,6 +131,11 @@ class Driver:
         self._untold: list[Finished] = []  # until an ask is over
         self._unwritten: list[Finished] = []
         self._reports: list[Reports] = []  # not written either
+        self._saved: list[Checkpoint] = []  # not handed to the log
+        self._writer = ThreadPoolExecutor(1)
+        self._due = 0  # when the writer may begin again
+        self._held: list[_Round] = []  # rounds that wait for a thread
+        self._group: tuple[list[_Round], Callable[[], None], Future[None]] | None = None
         self._unsubmitted: list[Submit] = []
 
     def stop(self, wish: Stop) -> None:
@@ -124,6 +144,15 @@ class Driver:
 
     def run(self) -> Why:
         """Search. Returns why it ended."""
+        with self._writer:
+            try:
+                return self._run()
+            except BaseException:
+                with suppress(Exception):
+                    self._grouped(wait=True)
+                raise
+
+    def _run(self) -> Why:
         loop = self.loop
         self.log.retain(self.proposer.parents())
         while True:
@@ -200,6 +229,8 @@ class Driver:
 
     def _report(self, task: int, trials: Trials, reports: Reports) -> None:
         self._reports.append(reports)
+        behind = self.proposer.parents() is not None
+        self._saved += [s if behind and s.rung else s.in_bytes() for s in reports.saved]
         self._judge(task, trials, reports)
 
     def _judge(self, task: int, trials: Trials, reports: Reports) -> None:
@@ -212,15 +243,14 @@ class Driver:
 
     def _commit(self) -> None:
         """Write, then act."""
-        finished, self._unwritten = self._unwritten, []
-        reports, self._reports = self._reports, []
-        if reports:
-            self._write(partial(self.log.record, reports))
-        if saved := [checkpoint for part in reports for checkpoint in part.saved]:
-            self._write(partial(self.log.save, saved))
-        if finished:
-            self._write(partial(self.log.append, finished))
-            self.log.retain(self.proposer.parents())
+        near = any(not isinstance(saved.data, bytes) for saved in self._saved)
+        far = any(isinstance(saved.data, bytes) for saved in self._saved)
+        at_once = bool(self.loop.over) or far or not (near or self._held or self._group)
+        finished = self._grouped(wait=at_once)
+        if at_once:
+            finished += self._now()
+        else:
+            self._hold()
         if self.watch(self.loop, finished) and not self.loop.draining:
             self.stop(Stop("drain"))
         submits, self._unsubmitted = self._unsubmitted, []
@@ -230,6 +260,69 @@ class Driver:
                 self._perform(self.loop.handle(unbegun, self.clock()))
             else:
                 self._submit(submit.task)
+
+    def _now(self) -> list[Finished]:
+        """Make durable what is held, and then what this round has brought."""
+        if self._held:
+            self._begin()
+        finished = self._grouped(wait=True)
+        told, reports = self._round()
+        if reports:
+            self._write(partial(self.log.record, reports))
+        self._keep(told)
+        if (store := self.log.behind()) is not None:
+            self._write(store)
+        return finished + self._append(told)
+
+    def _hold(self) -> None:
+        """What this round has brought waits for a thread, which begins if it is time to."""
+        if any(rest := self._round()):
+            self._held.append(rest)
+            self._keep(rest[0])
+        if self._held and self._group is None and self.clock() >= self._due:
+            self._begin()
+
+    def _round(self) -> tuple[list[Finished], list[Reports]]:
+        told, self._unwritten = self._unwritten, []
+        reports, self._reports = self._reports, []
+        return told, reports
+
+    def _keep(self, told: Sequence[Finished]) -> None:
+        if self._saved:
+            saved, self._saved = self._saved, []
+            self._write(partial(self.log.save, saved))
+        if told:
+            self.log.retain(self.proposer.parents())
+
+    def _begin(self) -> None:
+        """Have a thread store what rows that are held speak of."""
+        held, self._held = self._held, []
+        store = self.log.behind() or _nothing
+        self._group = held, store, self._writer.submit(store)
+        self._due = self.clock() + _LAG
+
+    def _grouped(self, wait: bool) -> list[Finished]:
+        """Write the rows of which all is stored; returns the trials that are durable since.
+
+        All at once, since states that have been succeeded meanwhile were never stored. Reports
+        follow: a trial that has reported is asked for on resume, when all is told that it came of.
+        """
+        if self._group is None or not (wait or self._group[2].done()):
+            return []
+        held, store, future = self._group
+        if future.exception() is not None:
+            self._write(store)
+        self._group = None
+        finished = self._append([one for told, _ in held for one in told])
+        if reports := [one for _, reports in held for one in reports]:
+            self._write(partial(self.log.record, reports))
+        return finished
+
+    def _append(self, finished: list[Finished]) -> list[Finished]:
+        if finished:
+            self._write(partial(self.log.append, finished))
+        self.log.settle()
+        return finished
 
     def _submit(self, task: Task) -> None:
         starts = self.log.starts(task.trials)
@@ -249,6 +342,10 @@ class Driver:
                     raise
                 self.sleep(seconds)
         write()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _merged(commands: Sequence[Command]) -> Sequence[Command]:

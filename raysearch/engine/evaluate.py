@@ -153,7 +153,7 @@ def arguments_of(
             job.data,
             budget,
             None if parent == ROOT else parent,
-            unpack(start.bytes) if start else None,
+            unpack(start.content) if start else None,
             job.device,
         )
         for i, (number, config, seed, budget, parent) in enumerate(

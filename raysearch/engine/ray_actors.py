@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import ray
 from ray import exceptions as lost
 
 from .passage import Passed
+from .ray_shared import FOLLOWS
 from .ray_tasks import RayTasks
 from .ray_workers import run, stream_task
 from .records import Elsewhere, Job, Reports, Results, Task
+from .saved import Packed
 
 _SIGNAL = signal.SIGURG  # ignored where nobody handles it, so that it can do no harm
-_PATIENCE = 30  # seconds for weights to come
 _SMALL = 100_000  # bytes that travel with a message
 _LOOK = 0.1  # seconds between two looks whether a task has been cancelled
 
@@ -50,42 +48,25 @@ class Actor:
             return run(sent)
 
     @ray.method(num_returns="streaming")  # type: ignore[untyped-decorator]
-    def stream(self, sent: Any) -> Iterator[tuple[str, Reports | Results]]:
-        """One task of generators."""
+    def stream(self, sent: Any) -> Iterator[tuple[str, Reports | Results] | Packed]:
+        """One task of generators. What is large of their states comes after the reports with it.
+
+        So it goes into the object store before the training goes on, and belongs to the driver,
+        which gets no more than a reference.
+        """
+        following: list[Packed] = []
+
+        def put(state: Packed) -> bytes | Elsewhere:
+            if state.size <= _SMALL:
+                return state.tobytes()
+            following.append(state)
+            return FOLLOWS
+
         with _listening():
-            yield from stream_task(sent, _put)
-
-
-#: in an actor, what it has put last: until others' claims have arrived, nothing else holds it
-_held: deque[Any] = deque(maxlen=16)
-
-
-@dataclass(frozen=True)
-class Shared:
-    """Bytes in the object store, as long as the actor lives that has put them there.
-
-    ref    to them
-    actor  that actor's name in Ray
-    """
-
-    ref: Any
-    actor: str
-
-    def get(self) -> bytes:
-        """Bring them here."""
-        try:
-            data: bytes = ray.get(self.ref, timeout=_PATIENCE).tobytes()
-        except lost.GetTimeoutError as error:  # where the actor has died only now
-            raise lost.ObjectLostError(self.ref.hex(), "", "") from error
-        return data
-
-
-def _put(data: bytes) -> bytes | Shared:
-    """Leave a checkpoint in the object store, if that is worth its while."""
-    if len(data) <= _SMALL:
-        return data
-    _held.append(ray.put(np.frombuffer(data, np.uint8)))  # arrays are not copied once more
-    return Shared(_held[-1], ray.get_runtime_context().get_actor_id())
+            for part in stream_task(sent, put):
+                yield part
+                while following:
+                    yield following.pop(0)
 
 
 class Actors:
@@ -137,11 +118,6 @@ class Actors:
             ray.kill(actor)
             self._at.pop(actor, None)
             self._killed.discard(task)
-
-    def has(self, near: Elsewhere) -> bool:
-        """Whether the actor lives that has put it there."""
-        living = (*self._idle, *self._busy.values())
-        return isinstance(near, Shared) and near.actor in {a._actor_id.hex() for a in living}
 
     def close(self) -> None:
         """Kill all."""

@@ -24,6 +24,7 @@ from .packing import is_auto, shared
 from .ray_machines import Growth, fit, leaving, request_of
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
+from .ray_shared import Follows, Shared
 from .ray_workers import Picked, Workers, remote
 from .records import Checkpoint, Done, ExecutorEvent, Job, Lost, Reported, Reports, Task
 
@@ -86,6 +87,7 @@ class RayTasks:
         self._cancelled: dict[int, float] = {}  # and when each is to be forced
         self._moved: set[int] = set()  # of these, the ones that are to go on elsewhere
         self._proved = False  # whether any task has come back with something
+        self._node = ray.get_runtime_context().get_node_id()
         self._events: list[ExecutorEvent] = []  # of tasks cancelled while they waited
         self.slots()
 
@@ -136,10 +138,9 @@ class RayTasks:
         They may be lost just then: a second attempt gets the bytes.
         """
         first = task.attempts is None or task.attempts.max() < 2
-        if start.near is not None and first and self._workers.has(start.near):
+        if start.near is not None and first:
             return replace(start, data=b"")
-        start = replace(start, near=None)
-        return replace(start, data=start.bytes)
+        return replace(start, near=None).in_bytes()
 
     def cancel(self, task: int) -> None:
         """Raise KeyboardInterrupt in it; after a moment, end its worker."""
@@ -218,7 +219,8 @@ class RayTasks:
                 if isinstance(found, tuple):
                     node, found = found
                 if isinstance(found, Reports) and found.saved:
-                    found = replace(found, saved=tuple(map(_fetched, found.saved)))
+                    saved = [self._found(checkpoint, ref, node) for checkpoint in found.saved]
+                    found = replace(found, saved=tuple(saved))
             except Exception as error:
                 event: ExecutorEvent = self._missing(task, error)
                 failed = error
@@ -243,6 +245,14 @@ class RayTasks:
             event = Lost(task, "moved", _LEFT) if moved else Lost(task, "cancelled", "on request")
         yield event
 
+    def _found(self, saved: Checkpoint, ref: Any, node: str) -> Checkpoint:
+        """The checkpoint as the log gets it: what might be lost with another machine in bytes."""
+        if not isinstance(saved.data, Follows):
+            return saved
+        near = Shared(next(ref))
+        state = near.get()  # where it lies on this machine, nothing is copied
+        return replace(saved, data=near if node == self._node else state.tobytes(), near=near)
+
     def _missing(self, task: int, error: Exception) -> ExecutorEvent:
         """What became of a task that brings this instead of results."""
         cause = error.cause if isinstance(error, lost.RayTaskError) else None
@@ -251,13 +261,6 @@ class RayTasks:
         if self._proved:  # elsewhere it works: no fault of the trial
             return Lost(task, "node", str(cause))
         raise cause
-
-
-def _fetched(saved: Checkpoint) -> Checkpoint:
-    """The checkpoint as the log gets it: with its bytes, wherever workers may find them."""
-    if isinstance(saved.data, bytes):
-        return saved
-    return replace(saved, data=saved.data.get(), near=saved.data)
 
 
 def _lost(task: int, error: Exception) -> Lost:

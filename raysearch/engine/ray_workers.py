@@ -24,6 +24,7 @@ from .objective import Signature, examine, ready
 from .passage import Passed, Stretch
 from .ray_wake import awake
 from .records import Elsewhere, Job, Reports, Results, Task, Trials
+from .saved import Packed
 from .stream import stream
 from .stretch import go
 
@@ -83,12 +84,13 @@ def _measured(job: Job, part: T) -> T:
 
 
 def stream_task(
-    sent: tuple[ray.ObjectRef[Any], Task], put: Callable[[bytes], bytes | Elsewhere] = bytes
+    sent: tuple[ray.ObjectRef[Any], Task],
+    put: Callable[[Packed], bytes | Elsewhere] = Packed.tobytes,
 ) -> Iterator[tuple[str, Reports | Results]]:
     """What a Ray task of generators does.
 
-    It yields Reports, and at the end Results, each with the machine that it is on; put leaves a
-    checkpoint somewhere.
+    It yields Reports, and at the end Results, each with the machine that it is on; put is as of
+    `stream`.
     """
     reference, task = sent
     job, signature = opened(reference)
@@ -125,9 +127,6 @@ class Workers(Protocol):
     def over(self, task: int, error: Exception | None) -> None:
         """It has come back, or is lost by this error."""
 
-    def has(self, near: Elsewhere) -> bool:
-        """Whether workers can still get these bytes."""
-
     def close(self) -> None:
         """Nothing runs any more."""
 
@@ -156,10 +155,6 @@ class Picked:
 
     def over(self, task: int, error: Exception | None) -> None:
         """Ray sees to its worker."""
-
-    def has(self, near: Elsewhere) -> bool:
-        """They keep nothing."""
-        return False
 
     def close(self) -> None:
         """Ray sees to its workers."""

@@ -19,6 +19,7 @@ from .objectives import Metrics as Metrics
 from .objectives import Objectives as Objectives
 from .packing import Memory
 from .passage import Passed, Stretch
+from .saved import Packed
 
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
@@ -104,10 +105,10 @@ class Trials:
 
 
 class Elsewhere(Protocol):
-    """Bytes that lie in a file, or in another process."""
+    """A state that lies in a file, or in another process."""
 
-    def get(self) -> bytes:
-        """Bring them here."""
+    def get(self) -> bytes | Packed:
+        """Bring it here."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class Checkpoint:
 
     number  of the trial
     step    it had reached
-    data    its state, as `raysearch.engine.checkpoint` packs it
+    data    its state, as `raysearch.engine.checkpoint` packs it; what is not bytes is safe only
+            as long as this machine runs
     rung    whether it stood at one of the strategy's rungs, or at the end of its budget
     near    where workers have the data; None: nowhere
     """
@@ -127,8 +129,15 @@ class Checkpoint:
     rung: bool = False
     near: Elsewhere | None = None
 
+    def in_bytes(self) -> Checkpoint:
+        """The same, as it can be stored."""
+        if isinstance(self.data, bytes):
+            return self
+        data = self.data.get()
+        return replace(self, data=data if isinstance(data, bytes) else data.tobytes())
+
     @property
-    def bytes(self) -> bytes:
+    def content(self) -> bytes | Packed:
         """The data, from the nearest place."""
         data = self.near or self.data
         return data if isinstance(data, bytes) else data.get()

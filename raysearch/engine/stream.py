@@ -13,7 +13,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,14 @@ import numpy as np
 from .. import rng
 from ..scalars import real
 from ..trial import COMPLETE, CRASHED, TIMEOUT, Floats
-from .checkpoint import pack, reported
+from .checkpoint import packed, reported
 from .evaluate import Outcomes, arguments_of, overdue, worker
 from .gradients import flattened
 from .member import Member, Save
 from .metrics import Invalid, Row, clean, columns_of, impossible
 from .objective import Signature
 from .records import Checkpoint, Elsewhere, Job, Reports, Results, Task
+from .saved import Packed
 from .surroundings import Surroundings
 from .watchdog import Watchdog
 
@@ -43,12 +44,12 @@ def stream(
     signature: Signature,
     task: Task,
     kill: bool = False,
-    put: Callable[[bytes], bytes | Elsewhere] = bytes,
+    put: Callable[[Packed], bytes | Elsewhere] = Packed.tobytes,
 ) -> Generator[Reports | Results]:
     """Run the trials of a task; what they report, and at the end their results.
 
-    Arguments are as of `evaluate`; put leaves the bytes of a checkpoint somewhere. The reports of
-    a trial have steps that ascend.
+    Arguments are as of `evaluate`; put makes bytes of a checkpoint, or leaves it somewhere. The
+    reports of a trial have steps that ascend.
     """
     epoch = time.time_ns() - time.perf_counter_ns()
     seeds = rng.trial_seeds(job.seed, task.trials.number).tolist()
@@ -107,11 +108,13 @@ class _Run:
                 if gather.due:
                     yield gather.flush()
             if not self.row and self._start:
-                self.row = reported(self._start.bytes)  # it had come to its end
+                self.row = reported(self._start.content)  # it had come to its end
             if not self.row:
                 raise Invalid("expected a generator that yields metrics, found one without yield")
             self._check(self.row)
             gather.end(i)
+            if gather.due:  # before anything changes what was saved
+                yield gather.flush()
             if isinstance(self._job.objective, Member):
                 self._job.objective.at = int(self._task.trials.number[i]), self.step
         except (KeyboardInterrupt, GeneratorExit):
@@ -134,7 +137,7 @@ class _Run:
             self._live = start is not None and objective.at == (start.number, start.step)
             objective.at = None
         if start is not None and not self._live:
-            self._start = replace(start, data=start.bytes, near=None)
+            self._start = replace(start, data=_Here(start.content), near=None)
 
     def _begin(self) -> Iterator[Any]:
         """The objective at work; an instance that is where the trial goes on loads nothing."""
@@ -177,7 +180,7 @@ class _Run:
 class _Gather:
     """Reports that wait to be sent together, and the state that was saved last."""
 
-    def __init__(self, task: Task, epoch: int, put: Callable[[bytes], bytes | Elsewhere]) -> None:
+    def __init__(self, task: Task, epoch: int, put: Callable[[Packed], bytes | Elsewhere]) -> None:
         self._task, self._epoch, self._put = task, epoch, put
         self._pace = round(task.pace * 1e9)
         self._flush = min(max(_FLUSH, round(_PATIENT * self._pace)), _LATEST)
@@ -215,7 +218,7 @@ class _Gather:
         if self._state is not None:
             number = int(self._task.trials.number[i])
             step, state, row = self._state
-            data = pack(state() if isinstance(state, Save) else state, row)
+            data = packed(state() if isinstance(state, Save) else state, row)
             self._saved.append(Checkpoint(number, step, self._put(data), at_rung))
             self._state, self._stored = None, time.perf_counter_ns()
 
@@ -256,6 +259,17 @@ class _Gather:
             saved=saved,
             worker=worker(),
         )
+
+
+@dataclass(frozen=True)
+class _Here:
+    """What was elsewhere."""
+
+    state: bytes | Packed
+
+    def get(self) -> bytes | Packed:
+        """It is here."""
+        return self.state
 
 
 _END = object()

@@ -1,18 +1,25 @@
 """What trials have saved, so that they, or those that continue them, can go on from there.
 
 One file each, ``checkpoints/<number>-<step>.npz``; an ``r`` after the step marks those at a
-rung, or at the end of a trial. A new one appears whole and durable before older ones go.
+rung, or at the end of a trial, a ``b`` those stored behind. A new one appears whole and durable
+before older ones go.
+
+What lies in shared memory of this machine is stored behind the search: `behind` says what is to be
+written, once for many trials, of which most have been succeeded by then. What was stored before
+goes when the rows of those that take its place are durable, too (`settle`). So whenever the search
+is killed, there is all that the rows speak of.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import IO, Literal, NamedTuple, get_args
 
 from ..engine.records import Checkpoint, Elsewhere, Trials
+from ..engine.saved import Packed
 from ..trial import ROOT
 from .storage import Storage, storing
 
@@ -21,7 +28,7 @@ from .storage import Storage, storing
 Keep = Literal["last", "best", "rungs"]
 KEEP = get_args(Keep)
 
-_NAME = re.compile(r"checkpoints/(\d+)-([0-9.e+-]+)(r?)\.npz")
+_NAME = re.compile(r"checkpoints/(\d+)-([0-9.e+-]+)(r?)(b?)\.npz")
 
 
 class _Entry(NamedTuple):
@@ -29,6 +36,7 @@ class _Entry(NamedTuple):
 
     step: float
     rung: bool
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,12 +59,23 @@ class Checkpoints:
         self._retained: frozenset[int] | None = None
         self._data: dict[str, bytes] = {}
         self._near: dict[str, Elsewhere] = {}  # where workers have them, too
+        self._behind: dict[str, Elsewhere] = {}  # not stored yet
+        self._writing: dict[str, Elsewhere] = {}  # of these
+        self._late: list[str] = []  # stored, and not to be kept any more
+        self._going: list[str] = []  # of these, once the rows are written
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep it, and drop what it takes the place of."""
-        number, entry = checkpoint.number, _Entry(checkpoint.step, checkpoint.rung)
+        """Keep it, and no more what it takes the place of; bytes are stored at once."""
+        number, behind = checkpoint.number, not isinstance(checkpoint.data, bytes)
+        entry = _Entry(checkpoint.step, checkpoint.rung, behind)
         name = _name(number, entry)
-        self._put(name, replace(checkpoint, near=None).bytes)
+        for gone in (self._late, self._going):
+            if name in gone:  # a second attempt has come as far
+                gone.remove(name)
+        if isinstance(checkpoint.data, bytes):
+            self._put(name, checkpoint.data)
+        else:
+            self._behind[name] = checkpoint.data
         if checkpoint.near is not None:
             self._near[name] = checkpoint.near
         older = [old for old in self._entries.get(number, []) if old != entry]
@@ -91,7 +110,7 @@ class Checkpoints:
             if source is not None:
                 entry = max(self._entries[source])
                 name = _name(source, entry)
-                data = _Kept(partial(self._get, name))
+                data = self._behind.get(name) or _Kept(partial(self._get, name))
                 starts[i] = Checkpoint(source, entry.step, data, entry.rung, self._near.get(name))
         return starts
 
@@ -102,13 +121,39 @@ class Checkpoints:
     def last(self, number: int) -> bytes | None:
         """What the trial has saved last; None if nothing of it is there."""
         entries = self._entries.get(number)
-        return self._get(_name(number, max(entries))) if entries else None
+        if not entries:
+            return None
+        name = _name(number, max(entries))
+        return _bytes(self._behind[name]) if name in self._behind else self._get(name)
 
     def only(self, numbers: Collection[int]) -> None:
-        """Drop all but those of these trials."""
+        """Drop all but those of these trials, at once."""
         for number in self.numbers():
             if number not in numbers:
                 self._drop_all(number, self._entries[number])
+        self.behind()
+        self.settle()
+
+    def behind(self) -> Callable[[], None] | None:
+        """What stores all that is to be kept now; it may run beside all else, again if it fails.
+
+        None: it is stored. Then write the rows of all trials told by now, and then `settle`.
+        """
+        self._writing, self._going, self._late = dict(self._behind), self._late, []
+        return partial(self._store, self._writing) if self._writing else None
+
+    def _store(self, states: Mapping[str, Elsewhere]) -> None:
+        for name, state in states.items():
+            self._put(name, state.get())
+
+    def settle(self) -> None:
+        """All that `behind` spoke of is stored, and so are the rows."""
+        for name, state in self._writing.items():
+            if self._behind.get(name) is state:
+                del self._behind[name]
+        for name in self._going:
+            self._drop(name)
+        self._writing, self._going = {}, []
 
     def _thin(self, number: int, latest: _Entry | None) -> None:
         entries = self._entries.get(number, [])
@@ -118,13 +163,17 @@ class Checkpoints:
     def _drop_all(self, number: int, entries: list[_Entry]) -> None:
         self._entries[number] = [e for e in self._entries.get(number, []) if e not in entries]
         for entry in entries:
-            self._near.pop(_name(number, entry), None)
-            self._drop(_name(number, entry))
+            name = _name(number, entry)
+            self._near.pop(name, None)
+            if name in self._behind and name not in self._writing:
+                del self._behind[name]
+            else:
+                self._late.append(name)
 
     # --- where they are -------------------------------------------------------------------
 
-    def _put(self, name: str, data: bytes) -> None:
-        self._data[name] = data
+    def _put(self, name: str, data: bytes | Packed) -> None:
+        self._data[name] = data if isinstance(data, bytes) else data.tobytes()
 
     def _get(self, name: str) -> bytes:
         return self._data[name]
@@ -144,14 +193,25 @@ class StoredCheckpoints(Checkpoints):
         """Find what earlier sessions have left."""
         for name in self._storage.names("checkpoints"):
             if match := _NAME.fullmatch(name):
-                entry = _Entry(float(match[2]), bool(match[3]))
+                entry = _Entry(float(match[2]), bool(match[3]), bool(match[4]))
                 self._entries.setdefault(int(match[1]), []).append(entry)
 
-    def _put(self, name: str, data: bytes) -> None:
+    def forget(self, rows: Callable[[], Collection[int]]) -> None:
+        """Drop what was stored behind for rows that were never written, of trials not in `rows`.
+
+        Such a trial may be another one when it is asked for again.
+        """
+        ahead = [n for n, entries in self._entries.items() if any(e.behind for e in entries)]
+        for number in set(ahead) - set(rows() if ahead else ()):
+            self._drop_all(number, [e for e in self._entries[number] if e.behind])
+        self.behind()
+        self.settle()
+
+    def _put(self, name: str, data: bytes | Packed) -> None:
         folder, _, file = name.rpartition("/")
 
         def write(stream: IO[bytes]) -> str:
-            stream.write(data)
+            stream.write(data) if isinstance(data, bytes) else data.write(stream)
             return file
 
         self._storage.publish(folder, write)
@@ -164,5 +224,11 @@ class StoredCheckpoints(Checkpoints):
         self._storage.remove(name)
 
 
+def _bytes(state: Elsewhere) -> bytes:
+    data = state.get()
+    return data if isinstance(data, bytes) else data.tobytes()
+
+
 def _name(number: int, entry: _Entry) -> str:
-    return f"checkpoints/{number}-{entry.step!r}{'r' if entry.rung else ''}.npz"
+    marks = ("r" if entry.rung else "") + ("b" if entry.behind else "")
+    return f"checkpoints/{number}-{entry.step!r}{marks}.npz"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import pyarrow as pa
@@ -65,6 +65,14 @@ class MemoryLog:
     def retain(self, numbers: frozenset[int] | None) -> None:
         """As of `Checkpoints`."""
         self.checkpoints.retain(numbers)
+
+    def behind(self) -> Callable[[], None] | None:
+        """As of `Checkpoints`."""
+        return self.checkpoints.behind()
+
+    def settle(self) -> None:
+        """As of `Checkpoints`."""
+        self.checkpoints.settle()
 
     def checkpoint(self, number: int) -> bytes | None:
         """What a trial has saved last, if it is there."""

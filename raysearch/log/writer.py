@@ -133,6 +133,12 @@ class StudyLog:
             self.notes += appending.notes
         self._metrics = self._tables[TRIALS].metrics
         self.checkpoints.look()
+        self.checkpoints.forget(self._numbers)
+
+    def _numbers(self) -> set[int]:
+        """The trials that are over."""
+        batches = self._reader.batches(["number"])
+        return {int(number) for batch in batches for number in batch["number"].to_numpy()}
 
     # --- writing --------------------------------------------------------------------------
 
@@ -180,8 +186,17 @@ class StudyLog:
 
     def retain(self, numbers: frozenset[int] | None) -> None:
         """As of `Checkpoints`."""
+        self.checkpoints.retain(numbers)
+
+    def behind(self) -> Callable[[], None] | None:
+        """As of `Checkpoints`; what it says may be tried again as `append`."""
+        store = self.checkpoints.behind()
+        return storing(self._storage, "keeping checkpoints")(store) if store else None
+
+    def settle(self) -> None:
+        """As of `Checkpoints`."""
         with storing(self._storage, "dropping checkpoints"):
-            self.checkpoints.retain(numbers)
+            self.checkpoints.settle()
 
     def checkpoint(self, number: int) -> bytes | None:
         """What a trial has saved last, if it is there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -52,6 +52,14 @@ class Ledger:
     def retain(self, numbers: frozenset[int] | None) -> None:
         """As of any log."""
         self._log.retain(numbers)
+
+    def behind(self) -> Callable[[], None] | None:
+        """As of any log."""
+        return self._log.behind()
+
+    def settle(self) -> None:
+        """As of any log."""
+        self._log.settle()
 
     def append(self, finished: Sequence[Finished]) -> None:
         """As of any log."""

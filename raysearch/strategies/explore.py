@@ -3,6 +3,7 @@
 perturb   each hyperparameter is multiplied by 0.8 or 1.2, with equal probability; or, with
           probability 1/4, drawn anew
 resample  all of them are drawn anew
+bandit    where a model of what stretches achieve promises most: `raysearch.strategies.bandit`
 
 What is multiplied is the value of a logarithmic parameter, and of a number without bounds; of
 others the distance from the lower bound. Results are kept within the bounds. Parameters with
@@ -27,21 +28,21 @@ Explore = Callable[..., Floats]
 
 _DOWN, _UP = 0.8, 1.2
 _ANEW = 0.25  # probability that a hyperparameter is drawn anew
-_TRIES = 16  # to meet the constraints
+TRIES = 16  # to meet the constraints
 
 
-def width(dim: int) -> int:
-    """How many uniform numbers an exploration takes."""
-    return _TRIES * 3 * dim
+def width(dim: int, tries: int = TRIES) -> int:
+    """How many uniform numbers an exploration takes, that tries so often."""
+    return tries * 3 * dim
 
 
 def explored(explore: Explore, space: Space, x: Floats, u: Floats) -> Floats:
     """(1, d) near x (1, d), which is legal; x itself if no try meets the constraints.
 
-    explore  `perturb` or `resample`
+    explore  `perturb`, `resample`, or a bandit
     u        (width,) uniform numbers
     """
-    tries = explore(space, x, *u.reshape(3, _TRIES, space.dim))
+    tries = explore(space, x, *u.reshape(3, -1, space.dim))
     legal = np.flatnonzero(space.allowed(space.decode(tries)))
     return tries[legal[:1]] if len(legal) else x
 

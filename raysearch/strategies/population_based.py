@@ -37,8 +37,9 @@ from .. import rng
 from ..errors import UsageError
 from ..space import Space
 from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
+from .bandit import CANDIDATES, Bandit, Progress, nothing
 from .base import Mask, State, Strategy
-from .explore import Explore, explored, perturb, resample, width
+from .explore import TRIES, Explore, explored, perturb, resample, width
 from .fidelity import check_budget
 from .options import check_choice, check_float, check_int
 from .quasi_random import QuasiRandom
@@ -62,9 +63,11 @@ class Population(State):
     curve    (p, s) losses on the way there, at the end of each stretch; NaN: not so far yet
     failed   (p,) whether the trial after that one has failed
     pending  (p,) the trial that runs; _NOBODY: none
+    tried    (p, d) its hyperparameters
     parent   (p,) that it goes on from, or ROOT
     goal     (p,) the level where it ends
     before   (p, s) the curve of that parent
+    seen     what stretches have achieved, of those that have a parent
     """
 
     _: KW_ONLY
@@ -76,9 +79,11 @@ class Population(State):
     curve: Floats
     failed: Mask
     pending: Ints
+    tried: Floats
     parent: Ints
     goal: Ints
     before: Floats
+    seen: Progress
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class PopulationBased(Strategy[Population]):
     max_budget  of a full training, in steps or whatever the objective counts in, > 0
     interval    steps from one chance to exploit to the next, in (0, max_budget]
     exploit     "truncation" or "tournament"
-    explore     "perturb" or "resample"
+    explore     "perturb", "resample" or "bandit"
     fraction    of the population that counts as bad, and as good, in (0, 0.5]
 
     Raises UsageError if an option is out of range.
@@ -108,7 +113,7 @@ class PopulationBased(Strategy[Population]):
     max_budget: float = 100.0
     interval: float = 10.0
     exploit: Literal["truncation", "tournament"] = "truncation"
-    explore: Literal["perturb", "resample"] = "perturb"
+    explore: Literal["perturb", "resample", "bandit"] = "perturb"
     fraction: float = 0.2
 
     def __post_init__(self) -> None:
@@ -116,7 +121,7 @@ class PopulationBased(Strategy[Population]):
         check_budget(self, "max_budget")
         check_budget(self, "interval", self.max_budget)
         check_choice(self, "exploit", ("truncation", "tournament"))
-        check_choice(self, "explore", tuple(_EXPLORE))
+        check_choice(self, "explore", (*_EXPLORE, "bandit"))
         check_float(self, "fraction", 0, 0.5)
         if self.exploit == "truncation" and not self._part(self.population):
             raise UsageError(
@@ -145,9 +150,11 @@ class PopulationBased(Strategy[Population]):
             curve=unknown,
             failed=np.zeros(p, dtype=bool),
             pending=np.full(p, _NOBODY),
+            tried=np.zeros((p, space.dim)),
             parent=none,
             goal=zero,
             before=unknown,
+            seen=nothing(space.dim),
         )
 
     def ask(self, state: Population, n: int) -> tuple[Population, Batch]:
@@ -170,9 +177,14 @@ class PopulationBased(Strategy[Population]):
         first = _FIRST.tell(state.first, *_foreign(batch, outcome))
         number, level, failed = state.number.copy(), state.level.copy(), state.failed.copy()
         pending, curve, x = state.pending.copy(), state.curve.copy(), state.x.copy()
+        seen = state.seen
         for row in np.flatnonzero(batch.number != FOREIGN):
             i = int(np.argmax(pending == batch.number[row]))
-            loss = outcome.loss[row, 0]
+            loss, goal = outcome.loss[row, 0], state.goal[[i]]
+            if goal[0] > 1:
+                with np.errstate(invalid="ignore"):  # both may be infinite
+                    change = loss - state.before[i, goal - 2]
+                seen = seen.told(batch.x[[row]], goal, change)
             pending[i], failed[i] = _NOBODY, np.isnan(loss)
             if not failed[i]:
                 number[i], x[i], level[i] = batch.number[row], batch.x[row], state.goal[i]
@@ -187,6 +199,7 @@ class PopulationBased(Strategy[Population]):
             curve=curve,
             failed=failed,
             pending=pending,
+            seen=seen,
         )
 
     def parents(self, state: Population) -> Ints:
@@ -210,14 +223,15 @@ class PopulationBased(Strategy[Population]):
 
     def _begin(self, state: Population, i: int) -> tuple[Population, Floats]:
         """Member i goes on, where (1, d) says; (0, d): it cannot."""
-        u = rng.uniform(state.seed, state.asked, 1, 1 + width(state.space.dim), _STREAM)[0]
+        tries = CANDIDATES if self.explore == "bandit" else TRIES
+        u = rng.uniform(state.seed, state.asked, 1, 1 + width(state.space.dim, tries), _STREAM)[0]
         j = self._exploited(state, i, u[0])
         first, parent, goal = state.first, int(state.number[j]), int(state.level[j]) + 1
         if parent == ROOT:
             first, new = _FIRST.ask(first, 1)
             x = new.x
         elif j != i or state.failed[i]:
-            x = explored(_EXPLORE[self.explore], state.space, state.x[[j]], u[1:])
+            x = explored(self._explore(state, goal), state.space, state.x[[j]], u[1:])
         else:
             x = state.x[[i]]
         me = np.arange(self.population) == i
@@ -230,10 +244,18 @@ class PopulationBased(Strategy[Population]):
             first=first,
             clock=np.where(me, np.maximum(state.clock + 1, goal), state.clock),
             pending=np.where(me, state.asked, state.pending),
+            tried=np.where(me[:, None], x, state.tried),
             parent=np.where(me, parent, state.parent),
             goal=np.where(me, goal, state.goal),
             before=np.where(me[:, None], state.curve[j], state.before),
         ), x
+
+    def _explore(self, state: Population, goal: int) -> Explore:
+        """How hyperparameters of a stretch to this level are found."""
+        if self.explore != "bandit":
+            return _EXPLORE[self.explore]
+        runs, levels = state.pending != _NOBODY, len(self.budgets())
+        return Bandit(state.seen, state.tried[runs], state.goal[runs], goal, levels)
 
     def _exploited(self, state: Population, i: int, u: float) -> int:
         """The member whose weights member i goes on with; itself, if it is not bad."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import raysearch as rs
-from raysearch.engine.ray_actors import Shared
+from raysearch.engine.ray_shared import Shared
 from raysearch.engine.ray_tasks import RayTasks
 from raysearch.engine.records import Checkpoint, Task
 from raysearch.log.checkpoints import Checkpoints
@@ -86,11 +85,9 @@ def test_bytes_are_sent_where_workers_may_have_lost_them():
         def get(self):
             raise AssertionError("it is not fetched here")
 
-    def sent(attempts, has):
+    def sent(attempts):
         task = Task(0, None, np.array([attempts]))
-        executor = SimpleNamespace(_workers=SimpleNamespace(has=lambda near: has))
-        return RayTasks._sent(executor, Checkpoint(3, 1.0, b"weights", near=Near()), task)
+        return RayTasks._sent(None, Checkpoint(3, 1.0, b"weights", near=Near()), task)
 
-    assert sent(1, has=True).data == b""
-    for lost in (sent(1, has=False), sent(2, has=True)):
-        assert (lost.data, lost.near) == (b"weights", None)
+    assert sent(1).data == b""
+    assert (sent(2).data, sent(2).near) == (b"weights", None)

@@ -112,6 +112,12 @@ class Rows(list[Finished]):
     def starts(self, trials: object) -> dict[int, object]:
         return {}
 
+    def behind(self) -> None:
+        pass
+
+    def settle(self) -> None:
+        pass
+
     def retain(self, parents: object) -> None:
         pass
 

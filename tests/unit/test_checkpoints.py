@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from raysearch.engine.checkpoint import pack, reported, unpack
+from raysearch.engine.checkpoint import pack, packed, reported, unpack
 from raysearch.engine.metrics import Invalid
 from raysearch.engine.records import Checkpoint, Trials
 from raysearch.errors import StudyCorrupt
@@ -54,9 +54,9 @@ def same(a, b):
 @settings(max_examples=60, deadline=None)
 @given(states, st.dictionaries(st.text(), st.floats() | st.booleans() | st.text()))
 def test_a_state_comes_back_as_it_was(state, metrics):
-    data = pack(state, metrics)
-    assert same(unpack(data), state)
-    assert same(reported(data), metrics)
+    for data in (pack(state, metrics), packed(state, metrics)):
+        assert same(unpack(data), state)
+        assert same(reported(data), metrics)
 
 
 def test_tensors_come_back_as_arrays():
@@ -122,11 +122,13 @@ def save(kept, number, *steps, rung=False):
     for step in steps:
         state = {"step": step, "of": number}
         kept.save(Checkpoint(number, float(step), pack(state), rung))
+        kept.behind()
+        kept.settle()
 
 
 def start(kept, number, parent=-1):
     found = kept.starts(trials(number, parent)).get(0)
-    return None if found is None else unpack(found.bytes)
+    return None if found is None else unpack(found.content)
 
 
 def test_of_every_trial_the_last_one_is_kept(kept):
@@ -140,6 +142,65 @@ def test_of_every_trial_the_last_one_is_kept(kept):
 
 def files(kept):
     return list(kept._data) if type(kept) is Checkpoints else kept._storage.names("checkpoints")
+
+
+class Held:
+    """A state that lies in memory."""
+
+    def __init__(self, state):
+        self.state = packed(state)
+
+    def get(self):
+        return self.state
+
+
+def test_what_is_succeeded_before_it_is_stored_is_never_written(kept):
+    kept.save(Checkpoint(3, 1.0, Held({"w": np.ones(3)})))
+    assert start(kept, 8, parent=3)["w"].flags.writeable
+    kept.save(Checkpoint(8, 2.0, Held({"w": np.zeros(2)})))
+    store = kept.behind()
+    assert not files(kept)
+    assert unpack(kept.last(8))["w"].tolist() == [0, 0]
+    store()
+    kept.settle()
+    assert files(kept) == ["checkpoints/8-2.0b.npz"]
+    assert kept.behind() is None
+
+
+def test_what_is_stored_stays_until_the_rows_are_that_make_do_without_it(kept):
+    def held(number):
+        kept.save(Checkpoint(number, 1.0, Held({"of": number})))
+        kept.retain(frozenset({number}))
+
+    save(kept, 0, 1)
+    kept.retain(frozenset({0}))
+    held(1)
+    store = kept.behind()
+    held(2)  # while a thread stores 1, for rows that speak of it
+    assert start(kept, 2) == {"of": 2}
+    store()
+    assert numbers_of(kept) == [0, 1]
+    kept.settle()
+    assert numbers_of(kept) == [1]
+    held(1)  # begun again
+    kept.behind()()
+    kept.settle()
+    assert numbers_of(kept) == [1]
+
+
+def test_what_was_stored_for_rows_that_were_never_written_is_forgotten(tmp_path):
+    first = stored(tmp_path)
+    save(first, 9, 1)
+    for number in (3, 8):
+        first.save(Checkpoint(number, 1.0, Held({"of": number})))
+    first.behind()()  # and no rows
+    later = stored(tmp_path)
+    later.forget(lambda: [3])
+    assert numbers_of(later) == later.numbers() == [3, 9]
+
+
+def numbers_of(kept):
+    return sorted(int(name.split("/")[1].split("-")[0]) for name in files(kept))
 
 
 def test_those_at_rungs_are_kept_on_demand(kept):
@@ -190,10 +251,10 @@ def test_a_trial_goes_on_from_the_nearest_ancestor_that_has_saved():
         return Trials(np.array([number]), columns, np.array([9.0]), np.array([parent]))
 
     log.save(Checkpoint(0, 1.0, b"zero", rung=True))
-    assert log.starts(trial(1, 0))[0].bytes == b"zero"  # saves nothing itself
-    assert log.starts(trial(2, 1))[0].bytes == b"zero"
+    assert log.starts(trial(1, 0))[0].content == b"zero"  # saves nothing itself
+    assert log.starts(trial(2, 1))[0].content == b"zero"
     log.save(Checkpoint(1, 3.0, b"one", rung=True))
-    assert log.starts(trial(2, 1))[0].bytes == b"one"
+    assert log.starts(trial(2, 1))[0].content == b"one"
 
 
 def test_those_that_others_may_go_on_from_stay_until_they_are_not_named(kept):

@@ -157,6 +157,12 @@ class Rows(list[Finished]):
     def starts(self, trials: Trials) -> dict[int, Checkpoint]:
         return {}
 
+    def behind(self) -> None:
+        pass
+
+    def settle(self) -> None:
+        pass
+
     def retain(self, numbers: frozenset[int] | None) -> None:
         assert numbers is None, "nothing goes on from others here"
 

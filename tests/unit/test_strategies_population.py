@@ -7,14 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from functools import partial, partialmethod
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import raysearch as rs
+from raysearch.engine import driver, inline
+from raysearch.engine.checkpoint import unpack
 from raysearch.errors import UsageError
+from raysearch.log import StudyLog
+from raysearch.log.checkpoints import StoredCheckpoints
+from raysearch.models.fitting import fit
+from raysearch.models.kernels import Layout
+from raysearch.models.outputs import normalised
 from raysearch.space import Array, Choice, Float, Int, Space
+from raysearch.strategies.bandit import Bandit, Progress, nothing
 from raysearch.strategies.explore import explored, perturb, resample, width
 from raysearch.strategies.population_based import PopulationBased
 from raysearch.trial import ROOT, Batch, Outcome
@@ -196,6 +206,93 @@ def test_bounds_and_constraints_hold():
     assert explored(resample, alone, x[:, :1], np.random.default_rng(0).random(width(1))) == 0.5
 
 
+# --- the bandit -------------------------------------------------------------------------------
+
+
+def achieved(n=12, levels=4, seed=0):
+    """Stretches of two parameters; the nearer to (0.3, 0.3), the more they achieve."""
+    rng = np.random.default_rng(seed)
+    x, t = rng.random((n, 2)), rng.integers(1, levels + 1, n)
+    return Progress(x, t, ((x - 0.3) ** 2).sum(axis=1))
+
+
+SQUARE = Space({"a": Float(0, 1), "b": Float(0, 1)})
+
+
+def test_the_bound_is_that_of_the_paper_with_another_kernel():
+    seen, running, until, t, levels = achieved(), np.array([[0.9, 0.1]]), np.array([3]), 3, 4
+    at = np.random.default_rng(1).random((5, 2))
+    found = Bandit(seen, running, until, t, levels).bound(SQUARE, at)
+
+    unary = (np.arange(levels) < seen.t[:, None]) / 2  # 4 ** 0.5
+    group = np.array([0, 1, 2, 2, 2, 2])
+    points, layout = np.hstack([seen.x, unary]), Layout(group, np.zeros(6), group < 0)
+    y = np.empty(12)
+    for level in range(1, 5):
+        y[seen.t == level] = normalised(seen.y[seen.t == level])
+    theta = fit(layout, points, y)
+    w, s, v = np.exp(-2 * theta[:3]), np.exp(theta[-2]), np.exp(theta[-1])
+
+    def k(a, ta, b, tb):
+        r2 = ((a[:, None] - b) ** 2 @ w[:2]) + w[2] * np.abs(ta[:, None] - tb) / levels
+        r = np.sqrt(5 * r2)
+        return s * (1 + r + r**2 / 3) * np.exp(-r)
+
+    known = k(seen.x, seen.t, seen.x, seen.t) + v * np.eye(12)
+    ones, inverse = np.ones(12), np.linalg.inv(known)
+    mu = ones @ inverse @ y / (ones @ inverse @ ones)
+    here = np.full(5, t)
+    mean = mu + k(at, here, seen.x, seen.t) @ inverse @ (y - mu)
+    x, when = np.vstack([seen.x, running]), np.append(seen.t, until)
+    near = k(at, here, x, when)
+    inverse = np.linalg.inv(k(x, when, x, when) + v * np.eye(13))
+    variance = s - np.einsum("ij,jk,ik->i", near, inverse, near)
+    expected = mean - np.sqrt(0.8 * np.log(4 * t) * variance)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_bandit_goes_where_most_is_achieved_and_knows_less_of_other_times():
+    bandit = Bandit(achieved(60), np.empty((0, 2)), np.empty(0, dtype=int), 2, 4)
+    u = np.random.default_rng(0).random((3, 400, 2))
+    best = bandit(SQUARE, np.array([[0.9, 0.9]]), *u)[0]
+    assert np.abs(best - 0.3).max() < 0.15
+    early = Progress(achieved(60).x, np.ones(60, dtype=int), achieved(60).y)
+    at, none = np.array([[0.3, 0.3]]), np.empty((0, 2))
+    later = [Bandit(early, none, np.empty(0, dtype=int), t, 50).bound(SQUARE, at) for t in (2, 50)]
+    assert later[1] < later[0]  # the more may come of it
+
+
+def test_nobody_goes_where_others_have_just_gone():
+    running = np.array([[0.2, 0.2], [0.8, 0.8]])
+    bandit = Bandit(nothing(2), running, np.array([1, 1]), 1, 4)
+    bound = bandit.bound(SQUARE, np.vstack([running, [[0.2, 0.8]]]))
+    assert bound[2] < bound[:2].min()
+
+
+def test_the_bandit_perturbs_what_has_no_order():
+    space = Space({"a": Float(0, 1), "rule": Choice(["sgd", "adam", "lion"])})
+    x = space.encode(space.columns([{"a": 0.5, "rule": "adam"}]))
+    bandit, kept = Bandit(nothing(2), x, np.array([1]), 1, 4), 0
+    for seed in range(20):
+        u = np.random.default_rng(seed).random((3, 30, 2))
+        rules = set(space.decode(bandit(space, x, *u)).numbers["rule"].tolist())
+        assert len(rules) == 1
+        kept += rules == {1}
+    assert 10 < kept < 20
+
+
+def test_a_population_explores_by_a_bandit_whatever_it_hears():
+    pbt = PopulationBased(population=5, max_budget=5, interval=1, explore="bandit")
+    state, batch = begun(pbt)
+    for loss in ([1, 2, 3, 4, 5], [math.inf] * 5, [math.inf] * 5, [math.nan] * 5):
+        state, batch = pbt.ask(tell(pbt, state, batch, loss), 5)
+        assert len(batch) == 5
+        assert ((batch.x >= 0) & (batch.x <= 1)).all()
+    assert len(state.seen.y) == 15
+    assert np.isnan(state.seen.y[5:]).all()
+    assert np.array_equal(state.tried, batch.x)
+
+
 # --- whole searches ---------------------------------------------------------------------------
 
 
@@ -235,9 +332,10 @@ def test_a_search_that_was_cut_short_goes_on_as_the_whole_one(tmp_path):
         table = study.trials.sort_by("number")
         return table.select(["number", "parent", "budget", "config.lr", "metrics.loss"]).to_pydict()
 
-    for stop in (3, 8, 11):
-        search(study=tmp_path / str(stop), trials=stop)
-        assert rows(search(study=tmp_path / str(stop))) == rows(search())
+    for stop, explore in ((3, "perturb"), (8, "perturb"), (11, "bandit")):
+        pbt = PopulationBased(population=5, max_budget=6, interval=2, explore=explore)
+        search(pbt, study=tmp_path / str(stop), trials=stop)
+        assert rows(search(pbt, study=tmp_path / str(stop))) == rows(search(pbt))
 
 
 def test_members_by_ask_and_tell_know_their_parents():
@@ -278,6 +376,72 @@ def dies(config, trial):
 
 search(objective=dies, study="pbt")
 """
+
+
+class InMemory:
+    """A state as live actors leave it."""
+
+    def __init__(self, state):
+        self.state = state
+
+    def get(self):
+        return self.state
+
+
+def test_a_driver_that_is_killed_while_a_thread_stores_states_loses_nothing(tmp_path, monkeypatch):
+    """Rows never speak of a state that is not stored, wherever the driver dies."""
+    put = StoredCheckpoints._put
+
+    def slowly(self, name, data):
+        time.sleep(0.02)
+        put(self, name, data)
+
+    def dies(config, trial, at):
+        for metrics, state in training(config, trial):
+            if trial.number == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield metrics, state
+
+    names = ["number", "parent", "budget", "config.lr", "metrics.loss"]
+    whole = search().trials.sort_by("number").select(names).to_pydict()
+    monkeypatch.setattr(inline, "stream", partial(inline.stream, put=InMemory))
+    monkeypatch.setattr(StoredCheckpoints, "_put", slowly)
+    monkeypatch.setattr(driver, "_LAG", 0)
+
+    def at_last(self, *args, method, calls, **kwargs):
+        calls.append(None)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(self, *args, **kwargs)
+
+    stored = []
+    for at in (6, 10, 13, "append", "record", "settle"):
+        place = tmp_path / str(at)
+        if not (child := os.fork()):
+            if isinstance(at, str):
+                method = partialmethod(at_last, method=getattr(StudyLog, at), calls=[])
+                setattr(StudyLog, at, method)
+            search(objective=partial(dies, at=at), study=place)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        stored += [unpack(f.read_bytes()) for f in (place / "checkpoints").glob("[0-9]*")]
+        found = search(study=place).trials.sort_by("number").select(names)
+        assert found.to_pydict() == whole
+        assert len(list((place / "checkpoints").iterdir())) == 5
+    assert stored
+
+
+def test_a_generation_without_a_result_costs_its_stretches_alone():
+    def unlucky(config, trial):
+        for metrics, state in training(config, trial):
+            bad = trial.budget == 4 and trial.number < 10
+            yield {"loss": math.nan if bad else metrics["loss"]}, state
+
+    study = search(objective=unlucky)
+    assert study.counts == {"complete": 15 - 5, "invalid": 5}
+    parents = set(study.trials["parent"].to_pylist())
+    assert not parents & set(range(5, 10))
+    assert parents & set(range(5))
 
 
 def test_a_driver_that_is_killed_loses_nothing(tmp_path):

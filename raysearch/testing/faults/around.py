@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ...engine.executor import Executor
 from ...engine.loop import Loop
@@ -52,6 +52,13 @@ class Record:
 
     def retain(self, numbers: frozenset[int] | None) -> None:
         self._log.retain(numbers)
+        self._hazards.step()
+
+    def behind(self) -> Callable[[], None] | None:
+        return self._log.behind()
+
+    def settle(self) -> None:
+        self._log.settle()
         self._hazards.step()
 
     def append(self, finished: Sequence[Finished]) -> None:
