@@ -142,6 +142,20 @@ def package_scipy(budget: int) -> Search:
     return run
 
 
+def package_nevergrad(loss: Loss, d: int, seed: int) -> Iterator[np.ndarray]:
+    """Nevergrad's differential evolution."""
+    import nevergrad
+
+    cube = nevergrad.p.Array(shape=(d,), lower=0.0, upper=1.0)
+    cube.random_state.seed(seed)
+    search = nevergrad.optimizers.DE(parametrization=cube, budget=1000 * d)
+    while True:
+        point = search.ask()
+        losses = loss(point.value[None])
+        yield losses
+        search.tell(point, float(losses[0]))
+
+
 @dataclass
 class Result:
     evaluations: float
@@ -219,18 +233,22 @@ def bbob() -> None:
     if not importlib.util.find_spec("ioh"):
         return
     print("\n### BBOB, area under the ECDF of 51 targets, 5 instances\n")
-    names = ["CMAES", "cma", "DifferentialEvolution", "scipy DE"]
+    names = ["CMAES", "cma", "DifferentialEvolution", "scipy DE", "Nevergrad DE"]
     print("| parameters | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
     for d in (5, 10):
         searches = [
             ours(rs.CMAES()),
-            package_cma,
+            package_cma if importlib.util.find_spec("cma") else None,
             ours(rs.DifferentialEvolution()),
             package_scipy(1000 * d),
+            package_nevergrad if importlib.util.find_spec("nevergrad") else None,
         ]
         table = np.array(
             [
-                [np.mean([area(search, f, d, i) for i in range(1, 6)]) for search in searches]
+                [
+                    np.mean([area(search, f, d, i) for i in range(1, 6)]) if search else np.nan
+                    for search in searches
+                ]
                 for f in BBOB
             ]
         )
