@@ -69,5 +69,5 @@ def test_what_the_objective_raises_comes_out():
 def test_what_no_machine_has_is_named():
     with pytest.raises(ClusterTooSmall, match="GPU: wanted 3, the most on one machine is 2"):
         means(ray_options={"num_gpus": 3})
-    with pytest.raises(UsageError, match="ray_options: .*num_cpu"):
+    with pytest.raises(UsageError, match="ray_options"):
         means(ray_options={"num_cpu": 1})
