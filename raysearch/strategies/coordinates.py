@@ -27,7 +27,7 @@ from .moves import reflect
 
 WIDEST = 0.25  # standard deviation; with it, four of them are the unit interval
 EDGE = 0.05  # how far from the bounds places begin to turn, or means end beyond them
-_BEYOND = 1e-12
+_BEYOND = 1e-12  # of how far a sample is beyond a bound, how far inside its place is
 _LENGTH = math.sqrt(2 * math.pi)  # of the unit interval in y, in values without bounds
 _INSIDE = 2.0**-53  # keeps 0 and 1 away from infinity
 
@@ -141,7 +141,10 @@ def stopped(y: Floats, straight: Mask) -> Floats:
 
     straight  (n,) which coordinates have no bounds
 
-    How far beyond is kept in 1e-12 of it, so that different samples have different places.
+    Places beyond are told apart by 1e-12 of how far they are, so that no point comes twice.
+
+    >>> stopped(np.array([[-0.5, 0.5, 1.0]]), np.zeros(3, dtype=bool)).tolist()
+    [[5e-13, 0.5, 1.0]]
     """
     inside = y.clip(0, 1)
     x = inside - _BEYOND * (y - inside)
