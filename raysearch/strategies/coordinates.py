@@ -26,7 +26,8 @@ from .memo import per_space
 from .moves import reflect
 
 WIDEST = 0.25  # standard deviation; with it, four of them are the unit interval
-_EDGE = 0.05  # how far from the bounds places begin to turn
+EDGE = 0.05  # how far from the bounds places begin to turn, or means end beyond them
+_BEYOND = 1e-12  # of how far a sample is beyond a bound, how far inside its place is
 _LENGTH = math.sqrt(2 * math.pi)  # of the unit interval in y, in values without bounds
 _INSIDE = 2.0**-53  # keeps 0 and 1 away from infinity
 
@@ -125,11 +126,36 @@ def folded(y: Floats, straight: Mask | None = None) -> Floats:
         x[:, straight] = ndtr(_LENGTH * (y[:, straight] - 0.5))
         x[:, ~straight] = folded(y[:, ~straight])
         return x
-    e, span = _EDGE, 1 + 2 * _EDGE
+    e, span = EDGE, 1 + 2 * EDGE
+    turned = (y < e) | (y > 1 - e)
+    if not turned.any():
+        return y
     t = span * reflect((y + e) / span) - e
     low, high = (t + e) ** 2 / (4 * e), 1 - (1 + e - t) ** 2 / (4 * e)
-    curved = np.where(t < e, low, np.where(t > 1 - e, high, t))
-    return np.where((y >= e) & (y <= 1 - e), y, curved)
+    return np.where(turned, np.where(t < e, low, np.where(t > 1 - e, high, t)), y)
+
+
+def stopped(y: Floats, straight: Mask) -> Floats:
+    """The places (k, n) of samples y (k, n): y itself, beyond the bounds as good as at them.
+
+    straight  (n,) which coordinates have no bounds
+
+    Places beyond are told apart by 1e-12 of how far they are, so that no point comes twice.
+
+    >>> stopped(np.array([[-0.5, 0.5, 1.0]]), np.zeros(3, dtype=bool)).tolist()
+    [[5e-13, 0.5, 1.0]]
+    """
+    inside = y.clip(0, 1)
+    x = inside - _BEYOND * (y - inside)
+    return np.where(straight, ndtr(_LENGTH * (y - 0.5)), x) if straight.any() else x
+
+
+def begun(x: Floats, straight: Mask) -> Floats:
+    """(k, n) samples whose places are x (k, n): inverse to `stopped`."""
+    low, high = x / _BEYOND, (1 - x) / _BEYOND
+    y = np.where(low < 1, -low, np.where(high < 1, 1 + high, x))
+    far = ndtri(np.clip(x, _INSIDE, 1 - _INSIDE)) / _LENGTH + 0.5
+    return np.where(straight, far, y)
 
 
 def images(x: Floats, at: Floats, straight: Mask | None = None) -> Floats:
@@ -145,7 +171,7 @@ def images(x: Floats, at: Floats, straight: Mask | None = None) -> Floats:
         y[:, straight] = ndtri(np.clip(x[:, straight], _INSIDE, 1 - _INSIDE)) / _LENGTH + 0.5
         y[:, ~straight] = images(x[:, ~straight], at[~straight])
         return y
-    e, span = _EDGE, 1 + 2 * _EDGE
+    e, span = EDGE, 1 + 2 * EDGE
     low, high = 2 * np.sqrt(e * x) - e, 1 + e - 2 * np.sqrt(e * (1 - x))
     t = (np.where(x < e, low, np.where(x > 1 - e, high, x)) + e) / span
     to = (at + e) / span

@@ -2,29 +2,34 @@
 independent probabilities where they are merely different.
 
 A sample is a row of n metric places y ~ N(m, sigma^2 C), as drawn, and of c indices of values.
-Its point lies where y is folded into [0, 1], or in the stretch of m + a (y - m) where there are
-steps.
+The point of a continuous place beyond a bound is at the bound, and learned from as if it had been
+no more than e = 0.05 beyond. So a corner is come to exactly, and there are no images of the space
+beyond it, whose valleys would be others. Where there are steps, the point lies in the stretch of
+m + a (y - m).
 
 n  metric coordinates, c  unordered ones (`coordinates`)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
 
+from ..models.threads import one_thread
 from ..space import Space
 from ..trial import Floats
 from .base import Mask
 from .categories import Categories, moved, sampled, uniformly
-from .coordinates import WIDEST, coordinates, folded, images
+from .coordinates import EDGE, WIDEST, begun, coordinates, stopped
 from .gaussian import Gaussian, constants, learn, settled, start, times
 from .margin import with_margin
 from .slowing import Rates, first_rates, slowed
 
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
+_SMALL = 50  # coordinates up to which BLAS takes one thread by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +67,11 @@ def drawn(space: Space, now: Distribution, u: Floats) -> Floats:
 def points(space: Space, now: Distribution, rows: Floats) -> Floats:
     """Points (k, d) of samples; ordered coordinates may lie beyond [0, 1]."""
     kinds, m, n = coordinates(space), now.g.m, len(now.g.m)
+    if kinds.plain:
+        return stopped(rows, kinds.straight)
     x = np.full((len(rows), space.dim), 0.5)
     y = rows[:, :n]
-    x[:, kinds.metric] = np.where(kinds.discrete, m + now.a * (y - m), folded(y, kinds.straight))
+    x[:, kinds.metric] = np.where(kinds.discrete, m + now.a * (y - m), stopped(y, kinds.straight))
     if len(kinds.sizes):
         x[:, kinds.unordered] = (rows[:, n:] + 0.5) / kinds.sizes
     return x
@@ -74,7 +81,7 @@ def samples(space: Space, now: Distribution, x: Floats) -> Floats:
     """Samples (k, n + c) that stand for points (k, d): inverse to `points`."""
     kinds, m = coordinates(space), now.g.m
     at = x[:, kinds.metric]
-    y = images(np.clip(at, 0, 1), m, kinds.straight)
+    y = begun(np.clip(at, 0, 1), kinds.straight)
     y = np.where(kinds.discrete, m + (at - m) / now.a, y)
     k = np.minimum(np.floor(x[:, kinds.unordered] * kinds.sizes), kinds.sizes - 1)
     return np.concatenate([y, k], axis=1)
@@ -94,10 +101,12 @@ def after(
     cats = moved(now.cats, rows[: lam // 2, n:].astype(np.int64), weights, kinds.sizes)
     if not n:
         return Distribution(now.g, now.a, now.rates, cats), 1.0
-    g, rates = learn(now.g, rows[:, :n], own), now.rates
-    if adaptive:
-        rates, g = slowed(rates, now.g, g)
-    g = replace(g, sigma=min(g.sigma, WIDEST / float(g.scale.max())))
-    g, condition = settled(g)
+    with one_thread() if n > _SMALL else nullcontext():
+        y, bounded = rows[:, :n], ~kinds.discrete & ~kinds.straight
+        y = np.where(bounded, y.clip(-EDGE, 1 + EDGE), y)
+        g, rates = learn(now.g, y, own), now.rates
+        if adaptive:
+            rates, g = slowed(rates, now.g, g)
+        g, condition = settled(g, WIDEST)
     g, a = with_margin(space, g, now.a, 1 / (n * lam))
     return Distribution(g, a, rates, cats), condition

@@ -16,7 +16,7 @@ from raysearch.rng import generator
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies.categories import moved, sampled, uniformly
 from raysearch.strategies.cma_es import CMAES
-from raysearch.strategies.coordinates import folded, images, thresholds
+from raysearch.strategies.coordinates import begun, folded, images, stopped, thresholds
 from raysearch.strategies.gaussian import constants, learn, settled, start
 from raysearch.strategies.margin import with_margin
 from raysearch.strategies.pending import Pending
@@ -145,6 +145,14 @@ def test_places_are_smooth_and_stay_inside():
     assert np.all(np.abs(slope) <= 1 + 1e-6)
     assert np.abs(np.diff(slope)).max() < 1e-3
     assert folded(np.array([0.05, 0.3, 0.95])).tolist() == [0.05, 0.3, 0.95]
+
+
+def test_places_beyond_the_bounds_are_there_and_told_apart():
+    y, lines = np.linspace(-0.9, 1.9, 57)[:, None], np.array([False])
+    x = stopped(y, lines)
+    assert np.abs(x - y.clip(0, 1)).max() < 1e-12
+    assert len(np.unique(x)) == len(y)
+    assert begun(x, lines) == pytest.approx(y, abs=1e-3)
 
 
 def test_an_optimum_at_the_bounds_is_come_to():
@@ -333,7 +341,7 @@ def test_a_diagonal_covariance_for_many_parameters():
         loss = (scale * (batch.x - 0.3) ** 2).sum(axis=1)
         state = search.tell(state, batch, Outcome(loss[:, None]))
     assert state.best < 1e-6
-    assert np.array_equal(settled(state.now.g)[0].root, np.sqrt(state.now.g.c))
+    assert np.array_equal(settled(state.now.g, 1.0)[0].root, np.sqrt(state.now.g.c))
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
