@@ -1,11 +1,13 @@
 """Auto: which strategy is used when none is named.
 
-What decides: configurations, trials in all (unknown: any number), trials at once (unknown: few),
-what a trial takes (unknown: a minute), objectives. Trials are quick where one of them ends every
+What decides: parameters, configurations, trials in all (unknown: any number), trials at once
+(unknown: few), what a trial takes (unknown: a minute), objectives. Trials are quick where one of them ends every
 20 ms or sooner, all slots together: a model could not keep up. The first row that fits counts:
 
     case                                                            strategy
     ------------------------------------------------------------    ---------------------------
+    more than 2,000 parameters                                      CMAES, or NSGA2 for
+                                                                    several objectives
     no more trials than 8, or than run at once                      QuasiRandom
     no more configurations than 8, or than trials                   QuasiRandom
     several objectives    two, at most 300 trials, not quick        GaussianProcess
@@ -45,6 +47,7 @@ from .trust_region import TrustRegion
 
 _FIRST = 8  # points that model-based strategies begin with, before they know anything
 _FEW = 300  # trials in which models of the whole space go furthest
+_MANY = 2_000  # parameters for which models have not been tried
 _QUICK = 0.02  # seconds, about what a suggestion of a Gaussian process takes
 _MINUTE = 60.0
 
@@ -154,6 +157,8 @@ def _choice(space: Space, auto: Auto) -> Choice:
     quick = (_MINUTE if auto.seconds is None else auto.seconds) / slots <= _QUICK
     shape = f"{d:,} parameter{'s' * (d > 1)}"
     count = "any number of trials" if trials == math.inf else f"{trials:,} trials"
+    if d > _MANY:
+        return Choice(NSGA2() if m > 1 else CMAES(), shape)
     if trials <= max(_FIRST, slots):
         at_once = f", {slots:,} at once" if slots > 1 else ""
         return Choice(QuasiRandom(), f"{count}{at_once} leave nothing to learn from")

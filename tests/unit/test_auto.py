@@ -18,6 +18,7 @@ from raysearch.trial import FOREIGN, Batch, Outcome
 FIVE = rs.Space({f"x{i}": rs.Float(0, 1) for i in range(5)})
 SMALL = rs.Space({"n": rs.Int(1, 40), "k": rs.Choice(["a", "b"])})
 MANY = rs.Space({f"x{i}": rs.Float(0, 1) for i in range(60)})
+WEIGHTS = rs.Space({"w": rs.Array((2001,), low=-1.0, high=1.0)})
 HANDED_OVER = rs.Relay((rs.GaussianProcess(), rs.TrustRegion()), at=(300,))
 quiet = {"address": "inline", "progress": False}
 
@@ -53,6 +54,8 @@ def sphere(config):
         (FIVE, {"trials": 9000, "slots": 3000}, rs.CMAES()),
         (MANY, {"trials": 300}, rs.GaussianProcess()),
         (MANY, {}, HANDED_OVER),
+        (WEIGHTS, {"trials": 8}, rs.CMAES()),
+        (WEIGHTS, {"objectives": 2}, rs.NSGA2()),
     ],
 )
 def test_the_table(space: rs.Space, options: dict[str, float], chosen: AnyStrategy) -> None:
@@ -75,6 +78,7 @@ def test_the_table(space: rs.Space, options: dict[str, float], chosen: AnyStrate
             {"trials": 5000, "seconds": 0.001, "slots": 128},
             "CMAES, as 5 parameters and 5,000 trials of 0.001 s, 128 at once",
         ),
+        (WEIGHTS, {}, "CMAES, as 2,001 parameters"),
         (FIVE, {"objectives": 2}, "NSGA2, as 5 parameters, 2 objectives and any number of trials"),
     ],
 )
