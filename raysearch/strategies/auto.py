@@ -1,8 +1,9 @@
 """Auto: which strategy is used when none is named.
 
 What decides: parameters, configurations, trials in all (unknown: any number), trials at once
-(unknown: few), what a trial takes (unknown: a minute), objectives. Trials are quick where one of them ends every
-20 ms or sooner, all slots together: a model could not keep up. The first row that fits counts:
+(unknown: few), what a trial takes (unknown: a minute), objectives. Trials are quick where one of
+them ends every 20 ms or sooner, all slots together: a model could not keep up. The first row that
+fits counts:
 
     case                                                            strategy
     ------------------------------------------------------------    ---------------------------
