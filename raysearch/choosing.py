@@ -44,7 +44,7 @@ def settled(
     check_strategy(strategy, objectives)
     warm = strategy if warm_start is None else warmed(strategy, warm_start)
     chosen, why = warm.settled(space, objectives=len(objectives.names), **known)
-    stored = None if place is None else _stored(place, space, objectives)
+    stored: Any = None if place is None else _stored(place, space, objectives)
     found = None
     if stored is not None and (warm_start is None or _begins_warm(stored)):
         found = _choices(to_json(strategy), stored)
