@@ -17,6 +17,7 @@ from .scalars import real, whole
 from .slopes import unit_gradient
 from .space import Parameter, Space, space_of
 from .strategies.base import AnyStrategy
+from .strategies.warm_start import Former, warmed
 from .trial import FOREIGN, Batch, Floats, Outcome, Trial
 
 
@@ -52,6 +53,7 @@ class AskTell:
     strategy  proposes the trials; Auto() if left out
     seed      of the search, in [0, 2**64)
     mode      "min" or "max"; several objectives: one of these for each
+    warm_start  studies, finished trials or configurations whose best are asked for first
 
     Only trials that are not told yet, and the best ones, are held. Raises UsageError if
     an argument is wrong.
@@ -82,11 +84,13 @@ class AskTell:
         *,
         seed: int = 0,
         mode: str | Sequence[str] = "min",
+        warm_start: Former | Sequence[Former] | None = None,
     ) -> None:
         modes = _modes(mode)
         strategy = strategies.get("auto")() if strategy is None else strategy
         strategies.check(strategy, len(modes))
         space = space_of(space)
+        strategy = strategy if warm_start is None else warmed(strategy, warm_start)
         strategy, _ = strategy.settled(space, objectives=len(modes))
         self._space, self._strategy, self._seed = space, strategy, check_seed(seed)
         self._signs = np.array([1.0 if m == "min" else -1.0 for m in modes])

@@ -50,6 +50,7 @@ from .space.names import nearest
 from .stopping import Condition, conditions_of
 from .strategies.base import ANY_NUMBER, AnyStrategy
 from .strategies.islands import Islands
+from .strategies.warm_start import Former
 from .study import Study
 from .trial import STATES
 
@@ -95,6 +96,7 @@ def search(
     stop_when: Condition | Sequence[Condition] | None = None,
     checkpoints: Keep = "last",
     confirm: int | None = None,
+    warm_start: Former | Sequence[Former] | None = None,
 ) -> Study:
     """Search the space for the configuration with the best metric, in parallel on Ray.
 
@@ -137,6 +139,8 @@ def search(
                   "rungs", too
     confirm       run so many of the best trials again at the end, each 5 times on fresh
                   seeds: ``study.confirmed``, as of `confirm`
+    warm_start    studies, finished trials or configurations of this space or a similar one,
+                  whose best are tried first, as by `WarmStart`
 
     Returns the study. Raises UsageError before anything is started if an argument is
     wrong, StudyMismatch if a stored study does not fit, SearchFailed if the first trials
@@ -187,6 +191,7 @@ def search(
         space,
         objectives,
         study,
+        warm_start,
         trials=limits.trials,
         slots=concurrency,
         seconds=0.0 if examine(objective).vectorized else None,

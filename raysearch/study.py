@@ -27,7 +27,7 @@ from .log.reports import valid
 from .log.schema import CONFIG, METRICS, REPORTS, TIME, TRIALS, Table, make_schema
 from .space import Array, Choice, Space
 from .space.names import nearest
-from .strategies.pareto import front
+from .strategies.pareto import crowding, front
 from .trial import COMPLETE, STATES, Floats, Ints
 
 _STATES = pa.array(STATES, pa.string())
@@ -213,10 +213,12 @@ class Study:
 
     @property
     def ranking(self) -> Ints:
-        """Numbers of the trials that can be compared, the best of the one objective first."""
-        index = self._index
+        """Numbers of the comparable trials, the best first; of a front, the loneliest first."""
+        index, several = self._index, len(self.objectives.names) > 1
         rows = np.flatnonzero(index.furthest)
-        order = np.lexsort((index.number[rows], index.loss[rows, 0]))
+        rows = rows[front(index.loss[rows])] if several else rows
+        worse = -crowding(index.loss[rows]) if several else index.loss[rows, 0]
+        order = np.lexsort((index.number[rows], worse))
         return np.asarray(index.number[rows[order]])
 
     def checkpoint(self, number: int) -> dict[str, Any] | None:

@@ -117,6 +117,15 @@ class Array(Parameter):
             raise SpaceError(f"expected {where}, found {outside[0]}")
         return array
 
+    def nearest(self, value: Any) -> Any:
+        if self._bounds is None:
+            return self.lookup(value)
+        try:
+            array = np.array(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            return self.lookup(value)  # which says what is wrong
+        return self.lookup(np.clip(array, *self._bounds))
+
     def to_list(self, values: NDArray[Any]) -> list[Any]:
         return [value.copy() for value in values]
 

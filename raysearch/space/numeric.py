@@ -143,6 +143,14 @@ class _Number(Parameter):
             )
         return number
 
+    def nearest(self, value: Any) -> float | int:
+        number = min(max(_finite(value), self.low), self.high)
+        if self._bins is None:
+            return self._number(number)
+        k = round((number - self.low) / self._stride)
+        near: float = self.nth(np.array([min(k, self._bins.n - 1)])).item()
+        return near
+
     @property
     def middle(self) -> Any:
         half = self.decode(np.array([0.5])).item()

@@ -97,6 +97,10 @@ class Parameter(ABC):
     def lookup(self, value: Any) -> Any:
         """The number by which a value is held; SpaceError says why a value is illegal."""
 
+    def nearest(self, value: Any) -> Any:
+        """As `lookup`, but a number that is too low or too high gives way to the nearest one."""
+        return self.lookup(value)
+
     def column(self, numbers: list[Any]) -> Array:
         """Values as numbers, from `lookup`, side by side."""
         return np.array(numbers, dtype=self.dtype).reshape(len(numbers), *self.shape)

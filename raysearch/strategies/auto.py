@@ -67,12 +67,20 @@ class Choice:
         >>> print(Auto(trials=100).choice(Space({"lr": Float(0, 1)})))
         Auto: GaussianProcess, as 1 parameter and 100 trials
         """
-        name = type(self.strategy).__name__
-        if isinstance(self.strategy, Relay):
-            first, *others = [type(member).__name__ for member in self.strategy.members]
-            legs = zip(self.strategy.at, others, strict=True)
-            name = ", ".join([first, *(f"from {at:,} results on {other}" for at, other in legs)])
-        return f"Auto: {name}, as {self.why}"
+        return f"Auto: {spelled(self.strategy)}, as {self.why}"
+
+
+def spelled(strategy: AnyStrategy) -> str:
+    """The name of a strategy; of a relay, those of its members and when each takes over.
+
+    >>> spelled(Relay((TPE(), CMAES()), at=(1000,)))
+    'TPE, from 1,000 results on CMAES'
+    """
+    if not isinstance(strategy, Relay):
+        return type(strategy).__name__
+    first, *others = map(spelled, strategy.members)
+    legs = zip(strategy.at, others, strict=True)
+    return ", ".join([first, *(f"from {at:,} results on {other}" for at, other in legs)])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ that any state goes to disk and back without pickle (`raysearch.strategies.state
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -79,11 +79,25 @@ class Strategy(ABC, Generic[S]):
         return None
 
     def settled(self, space: Space, **known: int | float | None) -> tuple[AnyStrategy, str]:
-        """What is searched with in the end, and why, in a line; only `Auto` leaves that open.
+        """What is searched with in the end, and why; only `Auto` leaves that open.
 
         known  trials, slots, seconds, objectives: what is known of the search; None: unknown
+
+        Strategies among the options are settled, too. Returns a line for each choice, or "".
         """
-        return self, ""
+        lines: list[str] = []
+
+        def one(option: Any) -> Any:
+            if isinstance(option, Strategy):
+                option, line = option.settled(space, **known)
+                lines.extend(line.splitlines())
+            return option
+
+        found = {}
+        for f in fields(self):
+            option = getattr(self, f.name)
+            found[f.name] = tuple(map(one, option)) if isinstance(option, tuple) else one(option)
+        return (replace(self, **found) if lines else self), "\n".join(lines)
 
     @abstractmethod
     def init(self, space: Space, seed: int) -> S:

@@ -93,8 +93,14 @@ class Team(Strategy[S]):
         return any(member.asks_slowly() for member in self.members)
 
     def proposers(self, state: S, number: Ints) -> list[str]:
+        """Classes of the members, those that are there several times numbered from 1."""
+        names = [type(member).__name__ for member in self.members]
+        for i, name in enumerate(tuple(names)):
+            same = [type(member).__name__ == name for member in self.members]
+            if sum(same) > 1:
+                names[i] = f"{name} {sum(same[: i + 1])}"
         rows = np.searchsorted(state.waiting, number)
-        return [type(self.members[i]).__name__ for i in state.author[rows].tolist()]
+        return [names[i] for i in state.author[rows].tolist()]
 
     def max_pending(self, state: S, slots: int) -> int:
         """What every member can bear."""

@@ -1,9 +1,12 @@
 """Warm start: what was good in earlier studies comes first, then another strategy goes on.
 
 That strategy is told the first points as any that it has not proposed itself, so that it learns
-from them as from its own. The studies may have searched other spaces: a value that a parameter
-cannot have, or none, gives way to that of a random point; names that the space does not
-have are passed over.
+from them as from its own. The studies may have searched other spaces: a number that is too low
+or too high gives way to the nearest one; any other value that a parameter cannot have, or none,
+to that of a random point; names that the space does not have are passed over.
+
+Of a study come its best K = 5 trials, and only their configurations: a loss that was measured on
+other data, or on another scale, would mislead whoever compares it with new ones.
 
 Feurer, Springenberg & Hutter (2015), "Initializing Bayesian hyperparameter optimization via
 meta-learning", AAAI.
@@ -13,19 +16,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..errors import SpaceError, UsageError
 from ..rng import generator
 from ..space import Space
-from ..trial import FOREIGN, Batch, Floats, Outcome
+from ..space.names import nearest, stand_in
+from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from .base import AnyStrategy, State, Strategy
+from .fidelity import Fidelity
 from .known import coding
 from .random import RandomSearch
 
+BEST = 5  # K, trials that are taken of each study
 _STREAM = 7  # of random numbers for values that configurations lack
+
+
+@runtime_checkable
+class FormerTrial(Protocol):
+    """A trial of an earlier search."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Of its active parameters."""
+
+
+@runtime_checkable
+class FormerStudy(Protocol):
+    """An earlier search: a `Study`."""
+
+    @property
+    def ranking(self) -> Ints:
+        """Numbers of its trials, the best first."""
+
+    def trial(self, number: int) -> FormerTrial:
+        """The trial of this number."""
+
+
+#: what a search can begin with
+Former = FormerStudy | FormerTrial | Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +80,12 @@ class WarmStart(Strategy[WarmState]):
     """The best of earlier studies first, then whatever another strategy proposes.
 
     outer    proposes all other points; one without budgets (those take this one as sampler)
-    configs  configurations to begin with, in this order, of this space or a similar one
+    configs  what to begin with, in this order: configurations, trials that are over, and studies,
+             which stand for their 5 best trials; of this space or a similar one. Kept are the
+             configurations alone
 
-    Raises UsageError if an option is wrong.
+    Raises UsageError if an option is wrong; `init` does if a configuration has nothing in
+    common with the space.
 
     >>> from raysearch.space import Float, Space
     >>> search = WarmStart(RandomSearch(), [{"lr": 0.25, "momentum": 0.9}])
@@ -65,7 +99,7 @@ class WarmStart(Strategy[WarmState]):
     seedless: ClassVar[bool] = True
 
     outer: AnyStrategy = field(default_factory=RandomSearch)
-    configs: Sequence[Mapping[str, Any]] = ()
+    configs: Former | Sequence[Former] = ()
 
     def __post_init__(self) -> None:
         from . import check
@@ -76,12 +110,7 @@ class WarmStart(Strategy[WarmState]):
                 f"option outer: expected a strategy that sets no budgets, found {self.outer!r}; "
                 "give it a WarmStart as its sampler"
             )
-        given = isinstance(self.configs, Sequence) and not isinstance(self.configs, str)
-        if not given or not all(isinstance(config, Mapping) for config in self.configs):
-            raise UsageError(
-                f"option configs: expected a list of configurations, found {self.configs!r:.80}"
-            )
-        object.__setattr__(self, "configs", tuple(dict(config) for config in self.configs))
+        object.__setattr__(self, "configs", configurations("option configs", self.configs))
 
     def takes(self, objectives: int) -> bool:
         return self.outer.takes(objectives)
@@ -102,12 +131,19 @@ class WarmStart(Strategy[WarmState]):
 
     def _points(self, space: Space, seed: int) -> Floats:
         """(k, d) where the configurations lie."""
-        x = generator(seed, 0, _STREAM).random((len(self.configs), space.dim))
-        for row, config in zip(x, self.configs, strict=True):
+        configs: Any = self.configs  # a tuple of dicts by now
+        x = generator(seed, 0, _STREAM).random((len(configs), space.dim))
+        for row, config in zip(x, configs, strict=True):
+            if not config.keys() & space.parameters.keys():
+                near = f"; {nearest(next(iter(config)), space.parameters)}" if config else ""
+                raise UsageError(
+                    f"warm start: expected configurations with parameters of this space, found "
+                    f"{config!r:.80}, which has none{near}"
+                )
             for name, parameter in space.parameters.items():
                 if name in config:
                     try:
-                        number = parameter.lookup(config[name])
+                        number = parameter.nearest(config[name])
                     except SpaceError:
                         continue
                     value = np.array([number], dtype=parameter.dtype)
@@ -145,3 +181,66 @@ class WarmStart(Strategy[WarmState]):
     def max_pending(self, state: WarmState, slots: int) -> int:
         """What the outer strategy can bear."""
         return self.outer.max_pending(state.outer, slots)
+
+    def proposers(self, state: WarmState, number: Ints) -> list[str] | None:
+        """Whom the outer strategy names; the first points are this one's."""
+        outers = number >= state.begun
+        names = self.outer.proposers(state.outer, number[outers] - state.begun)
+        if names is None:
+            return None
+        found = iter(names)
+        return [next(found) if own else type(self).__name__ for own in outers.tolist()]
+
+
+def warmed(strategy: AnyStrategy, former: Any) -> AnyStrategy:
+    """The strategy, beginning with what was good; one with budgets has a sampler that does.
+
+    former  as `WarmStart.configs`
+
+    Raises UsageError if the strategy proposes its points by itself, or `former` is wrong.
+    """
+    configs = configurations("warm_start", former)
+    if isinstance(strategy, Fidelity):
+        return replace(strategy, sampler=warmed(strategy.sampler, configs))
+    if strategy.budgets() or strategy.rungs():
+        raise UsageError(
+            "warm_start: expected a strategy that can begin with given points, found "
+            f"{strategy!r}, which draws its own; leave warm_start out, or take one such as ASHA()"
+        )
+    return WarmStart(strategy, configs)
+
+
+def configurations(argument: str, former: Any) -> tuple[dict[str, Any], ...]:
+    """What stands for each, in values that can be stored; UsageError names the argument."""
+    found: list[dict[str, Any]] = []
+    single = isinstance(former, FormerStudy | FormerTrial)
+    for one in [former] if single else _listed(argument, former):
+        if isinstance(one, FormerStudy):
+            configs = [one.trial(number).config for number in one.ranking[:BEST].tolist()]
+        elif isinstance(one, (FormerTrial, Mapping)):
+            configs = [one.config if isinstance(one, FormerTrial) else one]
+        else:
+            raise _wrong(argument, one)
+        found += ({name: _plain(value) for name, value in c.items()} for c in configs)
+    return tuple(found)
+
+
+def _listed(argument: str, former: Any) -> Sequence[Any]:
+    if isinstance(former, str) or not isinstance(former, Sequence):
+        raise _wrong(argument, former)
+    return former
+
+
+def _wrong(argument: str, found: Any) -> UsageError:
+    return UsageError(
+        f"{argument}: expected a list of configurations, finished trials or studies, "
+        f"found {found!r:.80}"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The value as it is stored; one that has no name stays, and cannot be."""
+    try:
+        return stand_in(value.tolist() if isinstance(value, np.ndarray) else value)
+    except SpaceError:
+        return value

@@ -31,6 +31,7 @@ from raysearch.testing import conformance
 from raysearch.testing.spaces import spaces
 from raysearch.trial import Outcome
 
+ANYWHERE = {"x": 0.25, "x0": 0.5, "rule": "none", "a": 0.5, "only": "value"}  # fits all spaces
 SAMPLERS = [
     SuccessiveHalving(LocalSearch(), max_budget=9, points=4),
     ASHA(LocalSearch(chains=4), max_budget=4, eta=2),
@@ -48,8 +49,8 @@ OPTIONS = [
     GridSearch(order="shuffled"),
     GradientSearch(outer=LocalSearch(chains=1), rule="Adam", starts=3),
     GradientSearch(estimate="differences"),
-    WarmStart(LocalSearch(), [{"rule": "none"}, {"rule": "sgd", "momentum": 0.9, "every": 7}]),
-    WarmStart(TPE(), [{"rule": "none"}]),
+    WarmStart(LocalSearch(), [ANYWHERE, {**ANYWHERE, "rule": "sgd", "momentum": 0.9, "every": 7}]),
+    WarmStart(TPE(), [ANYWHERE]),
     Auto(seconds=0.0),
     *TEAMS,
     Islands(CMAES(population=4), islands=2, migrate_every=3, topology="random"),

@@ -124,6 +124,56 @@ def test_a_study_goes_on_with_what_was_chosen(tmp_path) -> None:
     assert len(again) == 80
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda auto: rs.WarmStart(auto, [{"n": 3}]),
+        lambda auto: rs.Portfolio((auto, rs.TPE())),
+        lambda auto: rs.Relay((rs.TPE(), auto), at=(5,)),
+        lambda auto: rs.ASHA(auto, max_budget=9),
+        lambda auto: rs.MedianStopping(auto),
+        lambda auto: rs.ASHA(rs.WarmStart(auto, [{"n": 3}]), max_budget=9),
+        rs.Islands,
+    ],
+    ids=["WarmStart", "Portfolio", "Relay", "ASHA", "MedianStopping", "both", "Islands"],
+)
+def test_inside_of_another_strategy_it_chooses_as_alone(wrap) -> None:
+    alone, line = rs.Auto().settled(SMALL, trials=50, objectives=2)
+    assert wrap(rs.Auto()).settled(SMALL, trials=50, objectives=2) == (wrap(alone), line)
+    assert wrap(rs.TPE()).settled(SMALL, trials=50) == (wrap(rs.TPE()), "")
+
+
+def test_inside_of_another_strategy_it_knows_of_bounds_and_goes_on(tmp_path, capsys) -> None:
+    def objective(config):
+        return {"loss": sphere(config), "gb": config["n"]}
+
+    team = rs.Relay((rs.Auto(), rs.TPE()), at=(40,))
+    options = {"study": tmp_path, "address": "inline", "require": {"gb": "<= 20"}}
+    first = rs.search(objective, SMALL, team, trials=12, **options)
+    assert capsys.readouterr().err.splitlines()[0].startswith("Auto: GaussianProcess, as 2 param")
+    again = rs.search(objective, SMALL, team, trials=80, **options)
+    assert again.spec["strategy"] == first.spec["strategy"]
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line == "Auto: GaussianProcess, as in the study so far"
+    with pytest.raises(rs.errors.StudyMismatch):  # another team
+        rs.search(objective, SMALL, rs.Relay((rs.Auto(), rs.TPE()), at=(41,)), trials=81, **options)
+
+    loop = rs.AskTell(SMALL, rs.WarmStart(rs.Auto(), [{"n": 3}]))
+    for trial in loop.ask(3):
+        loop.tell(trial, 1.0, constraint=[trial.config["n"] - 20])
+    assert loop._state.outer.members[0].constraint.shape[1] == 1
+
+
+def test_a_study_says_on_which_strategies_it_goes_on(tmp_path, capsys) -> None:
+    wide = {"x": rs.Float(0, 1)}
+    options = {"study": tmp_path, "address": "inline"}
+    rs.search(lambda c: c["x"], wide, HANDED_OVER, trials=1, **options)
+    capsys.readouterr()
+    rs.search(lambda c: c["x"], wide, trials=2, **options)
+    line = capsys.readouterr().err.splitlines()[0]
+    assert line == "Auto: GaussianProcess, from 300 results on TrustRegion, as in the study so far"
+
+
 def test_a_study_of_another_space_is_chosen_for_anew(tmp_path) -> None:
     rs.search(sphere, SMALL, rs.LocalSearch(), trials=12, study=tmp_path, **quiet)
     wider = {"n": rs.Int(1, 50), "k": rs.Choice(["a", "b"])}
