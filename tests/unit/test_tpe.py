@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -194,6 +195,15 @@ def test_a_prior_is_followed_first():
     near = np.abs(strategy.ask(state, 100)[1].x[:, 0] - 0.8) < 0.15
     plain = np.abs(TPE(startup=1).ask(state, 100)[1].x[:, 0] - 0.8) < 0.15
     assert near.mean() > plain.mean() + 0.2
+
+
+def test_a_narrow_prior_is_no_argument_against_itself():
+    """Beside a good trial at 0.2 and two bad ones at 0.5, it would be if the bad had it as well."""
+    strategy = TPE(startup=1, prior={"x": (0.8, 0.02)})
+    x = np.array([[0.2, 0.5], [0.5, 0.5], [0.5, 0.5]])
+    state = state_of(strategy, PLANE, x, np.array([[0.0], [1.0], [1.0]]))
+    seeds = [replace(state, seed=seed) for seed in range(20)]
+    assert np.mean([abs(strategy.ask(s, 1)[1].x[0, 0] - 0.8) < 0.1 for s in seeds]) > 0.9
 
 
 def test_a_right_prior_beats_none():
