@@ -50,7 +50,7 @@ from ..models.parzen import FLAT, Layout, Parzen, layout
 from ..scalars import real
 from ..space import Space
 from ..space.names import nearest
-from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
+from ..trial import Batch, Floats, Ints, Outcome
 from .base import State, Strategy
 from .known import Known
 from .memo import per_space
@@ -65,7 +65,7 @@ _BAD = 128  # other trials that are remembered
 _NARROW = 0.7  # kernels, beside those of Scott's rule
 _LIARS = 64  # pending points that count, the newest
 _BLOCK = 1024  # points that are proposed from one fit, at most
-_DIGITS = 4  # to which scores are compared; they are interpolated, and rounding decides nothing
+_DIGITS = 4  # to which scores are compared, so that rounding decides nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +181,8 @@ class TPE(Strategy[TPEState]):
         """Remember the best and the newest."""
         if not len(batch):
             return state
-        own = batch.number[batch.number != FOREIGN]
-        waiting = ~np.isin(state.pending, own, assume_unique=True)
+        own = np.sort(batch.number)
+        waiting = own.searchsorted(state.pending) == own.searchsorted(state.pending, "right")
         key = _keys(outcome)
         old = state.key if state.told else np.empty((0, key.shape[1]))
         x = np.concatenate([state.x, batch.x])
@@ -244,10 +244,11 @@ def _bandwidths(lay: Layout, x: Floats, known: Floats, side: NDArray[np.bool_]) 
 
     known  (n, d) 1 where a point has the parameter, else 0
     """
-    member = np.stack([~side, side]).astype(float)
+    member = np.array([~side, side], dtype=float)
+    own = known * x
     n = np.maximum(member @ known, 1)
-    mean = member @ (known * x) / n
-    squares = np.maximum(member @ (known * x * x) - n * mean * mean, 0)
+    mean = member @ own / n
+    squares = np.maximum(member @ (own * x) - n * mean * mean, 0)
     deviation = np.sqrt((squares + 1 / 12) / (n + 1))  # 1/12: of the whole edge
     least = np.maximum(1 / np.minimum(100, n + 1), lay.width) / 2
     scott = np.maximum(_NARROW * deviation * n**-0.2, least)
@@ -317,7 +318,7 @@ def _keys(outcome: Outcome) -> Floats:
 
 def _usable(key: Floats) -> int:
     """How many of the trials have not failed."""
-    return len(key) - int(np.isnan(key).any(axis=1).sum())
+    return len(key) - int(np.isnan(key[:, 1]).sum())
 
 
 def _remembered(key: Floats, index: Ints, new: int) -> Ints:
@@ -335,7 +336,7 @@ def _remembered(key: Floats, index: Ints, new: int) -> Ints:
         best = np.lexsort((index, key[:, 1], key[:, 0]))[:_GOOD]
     others = np.ones(len(key), dtype=bool)
     others[best] = False
-    rest = np.flatnonzero(others)
+    rest = others.nonzero()[0]
     return np.concatenate([best, rest[np.argsort(-index[rest])][:_BAD]])
 
 
