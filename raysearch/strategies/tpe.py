@@ -8,9 +8,9 @@ product over the parameters i, a point is proposed that among c draws from l max
 which orders points as their expected improvement on the split does. A draw takes each
 parameter from a good trial of its own, so that what was good in several comes together; the
 best draw is taken whole, not parameter by parameter. Good are the best ceil(0.1 n) of n trials,
-at most 25; of m good ones the j-th weighs as 2 (m + 1 - j) / (m + 1), a bad one as 1. Both
-densities hold one kernel of the prior, too, which weighs 1. A trial counts for the parameters
-that are active in it.
+at most 25; of m good ones the j-th weighs as 2 (m + 1 - j) / (m + 1), a bad one as 1. The
+good density holds a kernel of the prior, too, which weighs 1, and the bad one a flat kernel of
+the same weight. A trial counts for the parameters that are active in it.
 
 Bergstra, Bardenet, Bengio & Kegl (2011), "Algorithms for hyper-parameter optimization";
 Watanabe (2023), "Tree-structured Parzen estimator: understanding its algorithm components and
@@ -31,7 +31,7 @@ power of 2 that is at most a quarter of the pending points. So a batch repels it
 densities are fitted a number of times that grows with the logarithm of its size.
 
 x      (k, d)      the trials remembered, the best first
-key    (k, 1 + m)  what they broke of the constraints, and losses; infinite: failed
+key    (k, 1 + m)  what they broke of the constraints, and losses; NaN: failed
 index  (k,)        the how-manieth trial told each of them was
 """
 
@@ -50,12 +50,12 @@ from ..models.parzen import FLAT, Layout, Parzen, layout
 from ..scalars import real
 from ..space import Space
 from ..space.names import nearest
-from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
+from ..trial import Batch, Floats, Ints, Outcome
 from .base import State, Strategy
 from .known import Known
 from .memo import per_space
 from .options import check_int
-from .pareto import crowding, fronts
+from .pareto import crowding, fronts, violations
 from .proposals import settle
 from .quasi_random import QuasiRandom
 
@@ -65,7 +65,7 @@ _BAD = 128  # other trials that are remembered
 _NARROW = 0.7  # kernels, beside those of Scott's rule
 _LIARS = 64  # pending points that count, the newest
 _BLOCK = 1024  # points that are proposed from one fit, at most
-_DIGITS = 4  # to which scores are compared; they are interpolated, and rounding decides nothing
+_DIGITS = 4  # to which scores are compared, so that rounding decides nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +85,14 @@ class TPEState(State):
 class TPE(Strategy[TPEState]):
     """Points that resemble the good trials and not the bad; any space, cheap suggestions.
 
-    startup     evenly spread points that come first, >= 1
+    startup     evenly spread points that come first, >= 1; whatever the prior, as points of
+                one region tell nothing of what is worse elsewhere
     candidates  draws of which the best is proposed, >= 1
     prior       parameter -> (value, spread): where a good value is expected, and how
                 surely, as a standard deviation in parts of the parameter's range (for an
-                unordered choice: the probability that it is another value), in (0, 1].
-                It weighs as much as one trial; parameters left out are uniform
+                unordered choice: the probability that it is any value, each equally
+                likely), in (0, 1]. It weighs as much as one trial; parameters left out
+                are uniform
 
     Raises UsageError if an option is out of range, SpaceError if a prior does not fit.
 
@@ -152,9 +154,8 @@ class TPE(Strategy[TPEState]):
         """The state with n more points pending, which counted those before `since`."""
         space, c, d = state.space, self.candidates, state.space.dim
         lay = _layout(space)
-        usable = int(np.isfinite(state.key[:, 0]).sum())
         density = None
-        if state.told >= self.startup and usable:
+        if state.told >= self.startup and _usable(state.key):
             liars = state.pending_x[: np.searchsorted(state.pending, since)][-_LIARS:]
             density = _fit(state, lay, liars, _prior(space, self.prior))
 
@@ -180,8 +181,8 @@ class TPE(Strategy[TPEState]):
         """Remember the best and the newest."""
         if not len(batch):
             return state
-        own = batch.number[batch.number != FOREIGN]
-        waiting = ~np.isin(state.pending, own, assume_unique=True)
+        own = np.sort(batch.number)
+        waiting = own.searchsorted(state.pending) == own.searchsorted(state.pending, "right")
         key = _keys(outcome)
         old = state.key if state.told else np.empty((0, key.shape[1]))
         x = np.concatenate([state.x, batch.x])
@@ -214,7 +215,8 @@ def _spread_out(space: Space, seed: int, numbers: Ints, draws: Floats) -> Floats
 def _fit(state: TPEState, lay: Layout, liars: Floats, prior: tuple[Floats, Floats]) -> Parzen:
     """The densities of good and bad trials, as two mixtures of the same kernels.
 
-    Row 0 is the prior's kernel, then come the good, the bad, and the liars.
+    Row 0 is the prior's kernel, row 1 a flat one, then come the good, the bad, and the liars.
+    Only the good have the prior's: else it would forbid the bad what it promises of the good.
     """
     trials = np.concatenate([state.x, liars])
     good = _good(state)
@@ -223,9 +225,10 @@ def _fit(state: TPEState, lay: Layout, liars: Floats, prior: tuple[Floats, Float
     known = np.ones(trials.shape) if active is None else active.astype(float)
     centre = np.concatenate([prior[0], trials])
     spread = np.concatenate([prior[1], _bandwidths(lay, trials, known, side)])
-    weight = np.ones((2, trials.shape[1], len(centre)))
-    weight[0, :, 1:] = known.T * np.where(side, 0, 2 * (good - np.arange(len(side))) / (good + 1))
-    weight[1, :, 1:] = known.T * side
+    weight = np.empty((2, trials.shape[1], len(centre)))
+    weight[:, :, :2] = np.eye(2)[:, None]
+    weight[0, :, 2:] = known.T * np.where(side, 0, 2 * (good - np.arange(len(side))) / (good + 1))
+    weight[1, :, 2:] = known.T * side
     return Parzen(lay, centre, spread, weight)
 
 
@@ -233,7 +236,7 @@ def _good(state: TPEState) -> int:
     """How many of the trials, which are sorted, are good."""
     most = min(math.ceil(_SHARE * state.told), _GOOD)
     met = int((state.key[:, 0] <= 0).sum())
-    return min(most, met or int(np.isfinite(state.key[:, 0]).sum()))
+    return min(most, met or _usable(state.key))
 
 
 def _bandwidths(lay: Layout, x: Floats, known: Floats, side: NDArray[np.bool_]) -> Floats:
@@ -241,10 +244,11 @@ def _bandwidths(lay: Layout, x: Floats, known: Floats, side: NDArray[np.bool_]) 
 
     known  (n, d) 1 where a point has the parameter, else 0
     """
-    member = np.stack([~side, side]).astype(float)
+    member = np.array([~side, side], dtype=float)
+    own = known * x
     n = np.maximum(member @ known, 1)
-    mean = member @ (known * x) / n
-    squares = np.maximum(member @ (known * x * x) - n * mean * mean, 0)
+    mean = member @ own / n
+    squares = np.maximum(member @ (own * x) - n * mean * mean, 0)
     deviation = np.sqrt((squares + 1 / 12) / (n + 1))  # 1/12: of the whole edge
     least = np.maximum(1 / np.minimum(100, n + 1), lay.width) / 2
     scott = np.maximum(_NARROW * deviation * n**-0.2, least)
@@ -285,10 +289,9 @@ def _belief(name: Any, belief: Any) -> tuple[Any, float]:
 
 
 def _prior(space: Space, prior: Mapping[str, tuple[Any, float]]) -> tuple[Floats, Floats]:
-    """Centre and spread, (1, d) each, of the prior's kernel."""
-    lay = _layout(space)
-    centre = np.full((1, space.dim), 0.5)
-    spread = np.where(lay.unordered, 1.0, FLAT)[None, :]
+    """Centres and spreads, (2, d) each, of the prior's kernel and of a flat one."""
+    centre = np.full((2, space.dim), 0.5)
+    spread = np.where(_layout(space).unordered, 1.0, FLAT) + np.zeros((2, 1))
     for name, (value, width) in prior.items():
         if name not in space.parameters:
             raise SpaceError(
@@ -307,14 +310,15 @@ def _prior(space: Space, prior: Mapping[str, tuple[Any, float]]) -> tuple[Floats
 
 
 def _keys(outcome: Outcome) -> Floats:
-    """(k, 1 + m) what each trial broke of the constraints, and its losses."""
-    loss = outcome.loss
-    broken = np.zeros(len(loss))
-    if outcome.constraint is not None:
-        values = np.where(np.isnan(outcome.constraint), math.inf, outcome.constraint)
-        broken = np.minimum(np.maximum(values, 0), 1e300 / values.shape[1]).sum(axis=1)
-    failed = np.any(np.isnan(loss), axis=1)
-    return np.column_stack([np.where(failed, math.inf, broken), np.where(np.isnan(loss), 0, loss)])
+    """(k, 1 + m) what each trial broke of the constraints, and its losses; NaN: failed."""
+    broken = violations(outcome.constraint, len(outcome.loss))
+    failed = np.isnan(outcome.loss).any(axis=1, keepdims=True)
+    return np.hstack([np.where(failed, math.inf, broken[:, None]), outcome.loss])
+
+
+def _usable(key: Floats) -> int:
+    """How many of the trials have not failed."""
+    return len(key) - int(np.isnan(key[:, 1]).sum())
 
 
 def _remembered(key: Floats, index: Ints, new: int) -> Ints:
@@ -332,14 +336,15 @@ def _remembered(key: Floats, index: Ints, new: int) -> Ints:
         best = np.lexsort((index, key[:, 1], key[:, 0]))[:_GOOD]
     others = np.ones(len(key), dtype=bool)
     others[best] = False
-    rest = np.flatnonzero(others)
+    rest = others.nonzero()[0]
     return np.concatenate([best, rest[np.argsort(-index[rest])][:_BAD]])
 
 
 def _order(key: Floats, index: Ints) -> Ints:
     """The order of a few trials by constraints, non-dominated rank, crowding distance, age."""
     broken, loss = key[:, 0], key[:, 1:]
-    rank, apart = fronts(loss), np.zeros(len(key))
-    for r in range(int(rank.max()) + 1):
-        apart[rank == r] = crowding(loss[rank == r])
-    return np.lexsort((index, -apart, rank, broken))
+    rank, apart = fronts(loss, broken), np.zeros(len(key))
+    for r in range(int(rank[broken <= 0].max(initial=-1)) + 1):
+        front = rank == r
+        apart[front] = crowding(loss[front])
+    return np.lexsort((index, -apart, rank))
