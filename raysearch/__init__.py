@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .strategies.local_search import LocalSearch as LocalSearch
     from .strategies.median_stopping import MedianStopping as MedianStopping
     from .strategies.nsga2 import NSGA2 as NSGA2
+    from .strategies.nsga3 import NSGA3 as NSGA3
     from .strategies.population_based import PopulationBased as PopulationBased
     from .strategies.portfolio import Portfolio as Portfolio
     from .strategies.quasi_random import QuasiRandom as QuasiRandom

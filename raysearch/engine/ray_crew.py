@@ -7,6 +7,7 @@ share: what is lost with one that died is done again by the next that is free.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -16,17 +17,19 @@ import numpy as np
 import ray
 from ray import exceptions as lost
 
-from ..errors import ClusterError, ClusterTooSmall
+from ..errors import ClusterError
 from ..trial import Floats
 from .cloud import Cloud, Vector, losses, sums
 from .crew import Sums, shares
 from .objective import ready
-from .ray_machines import fit, leaving, request_of, too_large
+from .ray_machines import Growth, fit, leaving, request_of
 from .ray_serialize import check_serializable, warn_if_large
 from .ray_session import check_alive
+from .ray_workers import remote
 
 _TRIES = 3  # of a share whose actors died
-_PATIENCE = 60.0  # seconds without any actor
+_PATIENCE = 60.0  # seconds without any actor, while there is room
+_REFRESH_SECONDS = 1.0
 
 
 class _Actor:
@@ -50,10 +53,12 @@ class _Actor:
 class Actors:
     """A crew of actors; each is replaced when it dies.
 
-    actors       how many; None: as many as there is room for
+    actors       how many, of which a cluster that can grow has a chance to make room for all;
+                 None: as many as there is room for, at least one
     ray_options  of each, as of ``ray.remote(...).options``; num_cpus=1 if left out
 
-    Raises ObjectiveError if the objective cannot be sent, ClusterTooSmall if there is no room.
+    Raises ObjectiveError if the objective cannot be sent, UsageError for an option that Ray does
+    not know; later ClusterTooSmall if there has never been room, and none is to be expected.
     """
 
     def __init__(
@@ -65,11 +70,11 @@ class Actors:
     ) -> None:
         check_serializable(objective)
         warn_if_large(objective)
-        request = request_of(ray_options)
-        room = fit(request, leaving())
-        if not room:
-            raise ClusterTooSmall(too_large(request))
-        self._n = min(room, actors or room)
+        remote(ray_options)  # refuses wrong ones
+        self._wanted = actors
+        self._request = request_of(ray_options)
+        self._growth = Growth(ray_options)
+        self._room, self._counted = 0, -math.inf
         self._box = [ray.put((objective, dict(data)))]
         self._options = {"num_cpus": 1, "enable_task_events": False, **ray_options}
         self._starting: dict[Any, Any] = {}  # reference of its hello -> actor
@@ -79,14 +84,14 @@ class Actors:
 
     def losses(self, cloud: Cloud, pairs: int) -> Floats:
         """(2 pairs,) of the members."""
-        of = shares(pairs, self._n)
+        of = self._shares(pairs)
         return np.concatenate(self._all("losses", cloud, of))
 
     def sums(self, cloud: Cloud, slope: Vector, spread: Vector | None) -> Sums:
         """Over all pairs."""
         of = [
             (a, slope[a:b], None if spread is None else spread[a:b])
-            for a, b in shares(len(slope), self._n)
+            for a, b in self._shares(len(slope))
         ]
         (g, v), *others = self._all("sums", cloud, of)
         g, v = g.copy(), None if v is None else v.copy()
@@ -97,7 +102,8 @@ class Actors:
         return g, v
 
     def close(self) -> None:
-        """Kill all."""
+        """Kill all, and ask for no room any more."""
+        self._growth.close()
         for actor in [*self._starting.values(), *self._idle, *(a for _, a in self._busy.values())]:
             ray.kill(actor)
         self._starting.clear()
@@ -106,6 +112,26 @@ class Actors:
         self._box.clear()
 
     # --- shares -------------------------------------------------------------------------------
+
+    def _count(self) -> int:
+        """How many actors there is room for, counted once a second."""
+        now = time.monotonic()
+        if now - self._counted > _REFRESH_SECONDS:
+            check_alive()
+            self._room, self._counted = fit(self._request, leaving()), now
+            self._growth.follow(self._wanted or max(self._room, 1), self._room)
+        return self._room
+
+    def _shares(self, pairs: int) -> list[tuple[int, int]]:
+        """One for each actor that there is room for; waits for the first."""
+        while not self._count():
+            time.sleep(0.2)
+        return shares(pairs, self._n)
+
+    @property
+    def _n(self) -> int:
+        """How many actors there are to be."""
+        return max(1, min(self._room, self._wanted or self._room))
 
     def _all(self, method: str, cloud: Cloud, of: list[Any]) -> list[Any]:
         """What the actors return for the arguments of each share."""
@@ -124,7 +150,7 @@ class Actors:
             ready_now, _ = ray.wait(refs, num_returns=1, timeout=1)
             if not ready_now:
                 check_alive()
-            if self._busy or ready_now:
+            if self._busy or ready_now or not self._count():
                 alive = time.monotonic()
             elif time.monotonic() - alive > _PATIENCE:
                 raise ClusterError(f"Ray has started no actor within {_PATIENCE:.0f} s")

@@ -44,6 +44,7 @@ STRATEGIES: dict[str, str] = {
     "cma-es": "cma_es:CMAES",
     "de": "differential:DifferentialEvolution",
     "nsga2": "nsga2:NSGA2",
+    "nsga3": "nsga3:NSGA3",
     "ga": "genetic:GeneticAlgorithm",
     "es": "evolution_strategy:EvolutionStrategy",
     "islands": "islands:Islands",

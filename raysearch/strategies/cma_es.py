@@ -140,23 +140,31 @@ class CMAES(Strategy[CMAState]):
         """Complete the generation, and others after it."""
         pending, rows, own = state.pending.take(batch.number)
         left, losses, best = counting(batch, outcome, state.best)
-        known = state.known.tell(state.space, batch)
-        state = replace(state, pending=pending, best=best, known=known)
-        told, heard = state.rows, state.losses
+        now, run, told, heard = state.now, state.run, state.rows, state.losses
         while len(left):
-            lacking = state.run.population - len(heard)
+            lacking = run.population - len(heard)
             these, left = left[:lacking], left[lacking:]
-            these = these[~own[these] | (batch.number[these] >= state.run.since)]
+            these = these[~own[these] | (batch.number[these] >= run.since)]
             outside = these[~own[these]]
             if len(outside):
-                sample = samples(state.space, state.now, batch.x[outside])
+                sample = samples(state.space, now, batch.x[outside])
                 rows[outside] = np.insert(sample, sample.shape[1], _ELSEWHERE, axis=1)
             told = np.concatenate([told, rows[these]])
             heard = np.concatenate([heard, losses[these]])
-            if len(heard) == state.run.population:
-                state = self._closed(state, told, heard)
+            if len(heard) == run.population:
+                now, run = self._closed(state, now, run, told, heard)
                 told, heard = told[:0], heard[:0]
-        return replace(state, rows=told, losses=heard)
+        known = state.known.tell(state.space, batch)
+        return replace(
+            state,
+            now=now,
+            run=run,
+            pending=pending,
+            rows=told,
+            losses=heard,
+            best=best,
+            known=known,
+        )
 
     def max_pending(self, state: CMAState, slots: int) -> int:
         """What the generation lacks, or every slot."""
@@ -164,16 +172,18 @@ class CMAES(Strategy[CMAState]):
 
     # --- generations ------------------------------------------------------------------------
 
-    def _closed(self, state: CMAState, rows: Floats, losses: Floats) -> CMAState:
-        """The state after a generation."""
-        space, now, run = state.space, state.now, state.run
-        order = np.argsort(losses, kind="stable")
+    def _closed(
+        self, state: CMAState, now: Distribution, run: Run, rows: Floats, losses: Floats
+    ) -> tuple[Distribution, Run]:
+        """What is known and where the search stands after a generation."""
+        space, order = state.space, np.argsort(losses, kind="stable")
         losses, rows = losses[order], rows[order]
         own = rows[:, -1] == now.g.generation
         if not free(space):
             own[:] = False  # some may have been drawn from the whole space
         now, condition = after(space, now, rows[:, :-1], own, self.learning == "adaptive")
-        recent = np.append(run.recent, losses[0])[-history(len(now.g.m), len(losses)) :]
+        lately = history(len(now.g.m), len(losses))
+        recent = np.concatenate([run.recent, losses[:1]])[-lately:]
         run = replace(run, told=run.told + len(losses), recent=recent)
         if is_over(run, now.g, losses, condition):
             n = len(now.g.m)
@@ -181,7 +191,7 @@ class CMAES(Strategy[CMAState]):
             bipop = self.restarts == "bipop"
             run = next_run(run, self._first(space), bipop, u[n:], state.asked)
             now = self._fresh(space, u[:n], run.step)
-        return replace(state, now=now, run=run)
+        return now, run
 
     def _first(self, space: Space) -> Run:
         population = self.population or 4 + int(3 * math.log(space.dim))

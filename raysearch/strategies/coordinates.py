@@ -126,10 +126,12 @@ def folded(y: Floats, straight: Mask | None = None) -> Floats:
         x[:, ~straight] = folded(y[:, ~straight])
         return x
     e, span = _EDGE, 1 + 2 * _EDGE
+    turned = (y < e) | (y > 1 - e)
+    if not turned.any():
+        return y
     t = span * reflect((y + e) / span) - e
     low, high = (t + e) ** 2 / (4 * e), 1 - (1 + e - t) ** 2 / (4 * e)
-    curved = np.where(t < e, low, np.where(t > 1 - e, high, t))
-    return np.where((y >= e) & (y <= 1 - e), y, curved)
+    return np.where(turned, np.where(t < e, low, np.where(t > 1 - e, high, t)), y)
 
 
 def images(x: Floats, at: Floats, straight: Mask | None = None) -> Floats:

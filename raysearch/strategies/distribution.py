@@ -10,11 +10,13 @@ n  metric coordinates, c  unordered ones (`coordinates`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtri
 
+from ..models.threads import one_thread
 from ..space import Space
 from ..trial import Floats
 from .base import Mask
@@ -25,6 +27,7 @@ from .margin import with_margin
 from .slowing import Rates, first_rates, slowed
 
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
+_SMALL = 50  # coordinates up to which BLAS takes one thread by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +65,8 @@ def drawn(space: Space, now: Distribution, u: Floats) -> Floats:
 def points(space: Space, now: Distribution, rows: Floats) -> Floats:
     """Points (k, d) of samples; ordered coordinates may lie beyond [0, 1]."""
     kinds, m, n = coordinates(space), now.g.m, len(now.g.m)
+    if kinds.plain:
+        return folded(rows, kinds.straight)
     x = np.full((len(rows), space.dim), 0.5)
     y = rows[:, :n]
     x[:, kinds.metric] = np.where(kinds.discrete, m + now.a * (y - m), folded(y, kinds.straight))
@@ -94,10 +99,10 @@ def after(
     cats = moved(now.cats, rows[: lam // 2, n:].astype(np.int64), weights, kinds.sizes)
     if not n:
         return Distribution(now.g, now.a, now.rates, cats), 1.0
-    g, rates = learn(now.g, rows[:, :n], own), now.rates
-    if adaptive:
-        rates, g = slowed(rates, now.g, g)
-    g = replace(g, sigma=min(g.sigma, WIDEST / float(g.scale.max())))
-    g, condition = settled(g)
+    with one_thread() if n > _SMALL else nullcontext():
+        g, rates = learn(now.g, rows[:, :n], own), now.rates
+        if adaptive:
+            rates, g = slowed(rates, now.g, g)
+        g, condition = settled(g, WIDEST)
     g, a = with_margin(space, g, now.a, 1 / (n * lam))
     return Distribution(g, a, rates, cats), condition

@@ -35,6 +35,7 @@ from .base import Mask
 
 _FLAT = 1e-30  # share of the largest eigenvalue that the others keep at least
 _WIDEST = 1.0  # growth of log sigma at once
+_ONE = np.ones(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Gaussian:
     @property
     def scale(self) -> Floats:
         """(n,) standard deviations, in units of sigma."""
-        return np.sqrt(self.c if self.c.ndim == 1 else np.diag(self.c))
+        return np.sqrt(self.c if self.c.ndim == 1 else self.c.diagonal())
 
 
 def start(m: Floats, sigma: float, diagonal: bool) -> Gaussian:
@@ -65,9 +66,10 @@ def start(m: Floats, sigma: float, diagonal: bool) -> Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class Constants:
-    """Weights (lambda,) and rates of a population; the tutorial's table 1."""
+    """Weights (lambda,), their sum, and rates of a population; the tutorial's table 1."""
 
     weights: Floats
+    total: float
     mu_w: float
     c1: float
     cmu: float
@@ -101,6 +103,7 @@ def constants(n: int, population: int, diagonal: bool = False) -> Constants:
     cs = (mu_w + 2) / (n + mu_w + 5)  # (55)
     return Constants(
         weights,
+        float(weights.sum()),
         mu_w,
         c1,
         cmu,
@@ -133,24 +136,24 @@ def learn(g: Gaussian, x: Floats, drawn: Mask) -> Gaussian:
     n, lam = len(g.m), len(x)
     k = constants(n, lam, g.c.ndim == 1)
     y = (x - g.m) / g.sigma
-    length = np.linalg.norm(times(g.inverse, y), axis=1)
-    longest = math.sqrt(n) + 2 * n / (n + 2)
-    far = ~drawn & (length > longest)
-    y[far] *= (longest / length[far])[:, None]
-    length[far] = longest
+    z = times(g.inverse, y)
+    length = np.sqrt((z**2).sum(axis=1))
+    if not drawn.all():
+        longest = math.sqrt(n) + 2 * n / (n + 2)
+        shorter = np.where(drawn, 1.0, longest / np.maximum(length, longest))
+        y, z, length = y * shorter[:, None], z * shorter[:, None], length * shorter
 
-    y_w = k.weights[: lam // 2] @ y[: lam // 2]
-    spread = math.sqrt(k.cs * (2 - k.cs) * k.mu_w)
-    ps = (1 - k.cs) * g.ps + spread * times(g.inverse, y_w[None])[0]
-    norm = float(np.linalg.norm(ps))
+    y_w, z_w = (k.weights[: lam // 2] @ each[: lam // 2] for each in (y, z))
+    ps = (1 - k.cs) * g.ps + math.sqrt(k.cs * (2 - k.cs) * k.mu_w) * z_w
+    norm = math.sqrt(ps @ ps)
     sigma = g.sigma * math.exp(min(k.cs / k.ds * (norm / k.chi - 1), _WIDEST))
 
     settled_in = math.sqrt(1 - (1 - k.cs) ** (2 * (g.generation + 2)))
     h = norm / settled_in < (1.4 + 2 / (n + 1)) * k.chi
     pc = (1 - k.cc) * g.pc + h * math.sqrt(k.cc * (2 - k.cc) * k.mu_w) * y_w
     w = np.where(k.weights >= 0, k.weights, k.weights * n / (length**2 + 1e-8))  # (46)
-    kept = 1 + k.c1 * (1 - h) * k.cc * (2 - k.cc) - k.c1 - k.cmu * k.weights.sum()
-    c = kept * g.c + k.c1 * _square(pc[None], np.ones(1), g.c) + k.cmu * _square(y, w, g.c)
+    kept = 1 + k.c1 * (1 - h) * k.cc * (2 - k.cc) - k.c1 - k.cmu * k.total
+    c = kept * g.c + k.c1 * _square(pc[None], _ONE, g.c) + k.cmu * _square(y, w, g.c)
     m = g.m + g.sigma * y_w
     return Gaussian(m, sigma, c, g.root, g.inverse, ps, pc, g.generation + 1)
 
@@ -160,17 +163,15 @@ def _square(y: Floats, w: Floats, like: Floats) -> Floats:
     return w @ y**2 if like.ndim == 1 else (y.T * w) @ y
 
 
-def settled(g: Gaussian) -> tuple[Gaussian, float]:
-    """With the roots of its covariance; and the covariance's condition number."""
+def settled(g: Gaussian, widest: float) -> tuple[Gaussian, float]:
+    """With the roots of its covariance and no deviation above `widest`; its condition number."""
     if not len(g.m):
         return g, 1.0
-    if g.c.ndim == 1:
-        values = np.maximum(g.c, _FLAT * g.c.max())
-        g = replace(g, c=values, root=np.sqrt(values), inverse=1 / np.sqrt(values))
-    else:
-        values, basis = np.linalg.eigh((g.c + g.c.T) / 2)
-        values = np.maximum(values, _FLAT * values[-1])
-        d = np.sqrt(values)
-        c = (basis * values) @ basis.T
-        g = replace(g, c=c, root=(basis * d) @ basis.T, inverse=(basis / d) @ basis.T)
-    return g, float(values.max() / values.min())
+    full = g.c.ndim == 2
+    values, basis = np.linalg.eigh(g.c) if full else (g.c, _ONE)
+    most = float(values.max())
+    values = np.maximum(values, _FLAT * most)
+    d = np.sqrt(values)
+    root, inverse = ((basis * d) @ basis.T, (basis / d) @ basis.T) if full else (d, 1 / d)
+    sigma = min(g.sigma, widest / float(g.scale.max()))
+    return replace(g, sigma=sigma, root=root, inverse=inverse), most / float(values.min())

@@ -125,7 +125,7 @@ class NSGA2(Strategy[NSGAState]):
             told = told + left.take(np.arange(min(lacking, len(left))))
             left = left.take(np.arange(min(lacking, len(left)), len(left)))
             if len(told) == self.population:
-                parents = selected(parents + told, self.population)
+                parents = self._best(parents + told)
                 told = told.take(np.arange(0))
         known = state.known.tell(state.space, batch)
         return replace(state, parents=parents, told=told, pending=pending, known=known)
@@ -134,14 +134,13 @@ class NSGA2(Strategy[NSGAState]):
         """What the generation lacks, or every slot."""
         return max(slots, self.population - len(state.told))
 
-
-def selected(members: Members, n: int) -> Members:
-    """The best n, best first: by their fronts, then by how lonely they are there."""
-    rank = fronts(members.loss, members.violation)
-    distance = np.zeros(len(members))
-    for r in range(int(rank.max()) + 1):
-        front = rank == r
-        distance[front] = crowding(members.loss[front])
-        if np.count_nonzero(rank <= r) >= n:
-            break
-    return members.take(np.lexsort((-distance, rank))[:n])
+    def _best(self, members: Members) -> Members:
+        """Those that live on, best first: by their fronts, then by how lonely they are there."""
+        n, rank = self.population, fronts(members.loss, members.violation)
+        distance = np.zeros(len(members))
+        for r in range(int(rank.max()) + 1):
+            front = rank == r
+            distance[front] = crowding(members.loss[front])
+            if np.count_nonzero(rank <= r) >= n:
+                break
+        return members.take(np.lexsort((-distance, rank))[:n])

@@ -142,6 +142,20 @@ def package_scipy(budget: int) -> Search:
     return run
 
 
+def package_nevergrad(loss: Loss, d: int, seed: int) -> Iterator[np.ndarray]:
+    """Nevergrad's differential evolution."""
+    import nevergrad
+
+    cube = nevergrad.p.Array(shape=(d,), lower=0.0, upper=1.0)
+    cube.random_state.seed(seed)
+    search = nevergrad.optimizers.DE(parametrization=cube, budget=1000 * d)
+    while True:
+        point = search.ask()
+        losses = loss(point.value[None])
+        yield losses
+        search.tell(point, float(losses[0]))
+
+
 @dataclass
 class Result:
     evaluations: float
@@ -219,18 +233,22 @@ def bbob() -> None:
     if not importlib.util.find_spec("ioh"):
         return
     print("\n### BBOB, area under the ECDF of 51 targets, 5 instances\n")
-    names = ["CMAES", "cma", "DifferentialEvolution", "scipy DE"]
+    names = ["CMAES", "cma", "DifferentialEvolution", "scipy DE", "Nevergrad DE"]
     print("| parameters | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
     for d in (5, 10):
         searches = [
             ours(rs.CMAES()),
-            package_cma,
+            package_cma if importlib.util.find_spec("cma") else None,
             ours(rs.DifferentialEvolution()),
             package_scipy(1000 * d),
+            package_nevergrad if importlib.util.find_spec("nevergrad") else None,
         ]
         table = np.array(
             [
-                [np.mean([area(search, f, d, i) for i in range(1, 6)]) for search in searches]
+                [
+                    np.mean([area(search, f, d, i) for i in range(1, 6)]) if search else np.nan
+                    for search in searches
+                ]
                 for f in BBOB
             ]
         )
@@ -289,8 +307,8 @@ def dtlz2(x: np.ndarray) -> np.ndarray:
     return np.stack(circle, axis=1) * (1 + g)[:, None]
 
 
-def our_front(loss: Loss, d: int, population: int, budget: int, seed: int) -> np.ndarray:
-    strategy = rs.NSGA2(population)
+def our_front(name: str, loss: Loss, d: int, population: int, budget: int, seed: int) -> np.ndarray:
+    strategy = getattr(rs, name)(population)
     state = strategy.init(cube(d), seed)
     for _ in range(budget // population):
         state, batch = strategy.ask(state, population)
@@ -298,10 +316,14 @@ def our_front(loss: Loss, d: int, population: int, budget: int, seed: int) -> np
     return state.parents.loss
 
 
-def pymoo_front(loss: Loss, d: int, population: int, budget: int, seed: int) -> np.ndarray:
+def pymoo_front(
+    name: str, loss: Loss, d: int, population: int, budget: int, seed: int
+) -> np.ndarray:
     from pymoo.algorithms.moo.nsga2 import NSGA2
+    from pymoo.algorithms.moo.nsga3 import NSGA3
     from pymoo.core.problem import Problem
     from pymoo.optimize import minimize
+    from pymoo.util.ref_dirs import get_reference_directions
 
     class Wrapped(Problem):
         def _evaluate(self, x: np.ndarray, out: dict[str, Any], *_: Any, **__: Any) -> None:
@@ -309,16 +331,22 @@ def pymoo_front(loss: Loss, d: int, population: int, budget: int, seed: int) -> 
 
     m = loss(np.zeros((1, d))).shape[1]
     problem = Wrapped(n_var=d, n_obj=m, xl=0, xu=1)
-    return minimize(problem, NSGA2(pop_size=population), ("n_eval", budget), seed=seed).F
+    if name == "NSGA2":
+        algorithm = NSGA2(pop_size=population)
+    else:
+        w = get_reference_directions("das-dennis", m, n_partitions=12)
+        algorithm = NSGA3(pop_size=population, ref_dirs=w)
+    return minimize(problem, algorithm, ("n_eval", budget), seed=seed).F
 
 
 def fronts() -> None:
     print("\n### hypervolume up to 1.1, median of 5 runs; seconds\n")
-    print("| problem | evaluations | NSGA2 | | pymoo | |\n|---|---|---:|---:|---:|---:|")
-    for loss, d, population, budget in (
-        (zdt1, 10, 40, 4000),
-        (zdt1, 30, 100, 10_000),
-        (dtlz2, 12, 92, 9200),
+    print("| | problem | evaluations | ours | | pymoo | |\n|---|---|---|---:|---:|---:|---:|")
+    for name, loss, d, population, budget in (
+        ("NSGA2", zdt1, 10, 40, 4000),
+        ("NSGA2", zdt1, 30, 100, 10_000),
+        ("NSGA2", dtlz2, 12, 92, 9200),
+        ("NSGA3", dtlz2, 12, 92, 9200),
     ):
         cells = []
         for front in (our_front, pymoo_front):
@@ -327,11 +355,11 @@ def fronts() -> None:
             volumes, seconds = [], []
             for seed in range(5):
                 begin = time.perf_counter()
-                found = front(loss, d, population, budget, seed)
+                found = front(name, loss, d, population, budget, seed)
                 seconds.append(time.perf_counter() - begin)
                 volumes.append(hypervolume(found, np.full(found.shape[1], 1.1)))
             cells.append(f"{np.median(volumes):.4f} | {np.median(seconds):.2f} s")
-        print(f"| {loss.__name__} {d} | {budget} | " + " | ".join(cells) + " |")
+        print(f"| {name} | {loss.__name__} {d} | {budget} | " + " | ".join(cells) + " |")
 
 
 # --- stragglers -----------------------------------------------------------------------------

@@ -32,6 +32,20 @@ rs.search(
 )
 """
 
+EVOLVE = """
+import sys
+import numpy as np
+import raysearch as rs
+from raysearch.engine import ray_machines
+
+ray_machines._CHANCE = 2.0
+run = rs.evolve(
+    lambda x: (x**2).sum(axis=1), np.ones(10), population=4, generations=2, actors=2,
+    address=sys.argv[1], ray_options={sys.argv[2]: 1},
+)
+print(*(metrics["generation"] for metrics, _ in run))
+"""
+
 MACHINES = """
 import sys, time
 import ray
@@ -103,6 +117,7 @@ def growing(home, start, wait, processes, monkeypatch):
 
 
 def test_machines_come_for_a_search_go_after_it_and_what_none_has_is_named(home, start, growing):
+    evolution = start("-c", EVOLVE, growing, "num_cpus")
     search = start("-c", SEARCH, growing, "study", "num_cpus")
     out, err = search.communicate(timeout=90)
     assert search.returncode == 0, err
@@ -111,11 +126,15 @@ def test_machines_come_for_a_search_go_after_it_and_what_none_has_is_named(home,
     assert max(slots) == 12
     rows = rs.Study.load(home / "study").trials.to_pylist()
     assert [row["error"] for row in rows] == [None] * 12
+    out, err = evolution.communicate(timeout=60)
+    assert evolution.returncode == 0, err
+    assert out.split() == ["1.0", "2.0"]
     assert start("-c", MACHINES, growing).wait(60) == 0
 
-    search = start("-c", SEARCH, growing, "none", "num_gpus")
-    _, err = search.communicate(timeout=60)
-    assert search.returncode != 0
-    assert "ClusterTooSmall" in err
-    assert "GPU: wanted 1, the most on one machine is 0" in err
-    assert "the autoscaler has brought none in " in err
+    runs = [(SEARCH, growing, "none", "num_gpus"), (EVOLVE, growing, "num_gpus")]
+    for run in [start("-c", *arguments) for arguments in runs]:
+        _, err = run.communicate(timeout=60)
+        assert run.returncode != 0
+        assert "ClusterTooSmall" in err
+        assert "GPU: wanted 1, the most on one machine is 0" in err
+        assert "the autoscaler has brought none in " in err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import raysearch as rs
-from raysearch.errors import ClusterError
+from raysearch.errors import ClusterError, ClusterTooSmall, UsageError
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
 
@@ -64,3 +64,10 @@ def test_what_the_objective_raises_comes_out():
 
     with pytest.raises(KeyError, match="no"):
         means(broken)
+
+
+def test_what_no_machine_has_is_named():
+    with pytest.raises(ClusterTooSmall, match="GPU: wanted 3, the most on one machine is 2"):
+        means(ray_options={"num_gpus": 3})
+    with pytest.raises(UsageError, match="ray_options: .*num_cpu"):
+        means(ray_options={"num_cpu": 1})

@@ -333,7 +333,7 @@ def test_a_diagonal_covariance_for_many_parameters():
         loss = (scale * (batch.x - 0.3) ** 2).sum(axis=1)
         state = search.tell(state, batch, Outcome(loss[:, None]))
     assert state.best < 1e-6
-    assert np.array_equal(settled(state.now.g)[0].root, np.sqrt(state.now.g.c))
+    assert np.array_equal(settled(state.now.g, 1.0)[0].root, np.sqrt(state.now.g.c))
 
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)

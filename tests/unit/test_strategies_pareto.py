@@ -1,4 +1,4 @@
-"""Fronts, crowding, hypervolume; NSGA-II."""
+"""Fronts, crowding, hypervolume; NSGA-II and NSGA-III."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from raysearch import AskTell
 from raysearch.errors import UsageError
 from raysearch.rng import generator
 from raysearch.space import Choice, Float, Int, Space
-from raysearch.strategies.nsga2 import NSGA2, Members, selected
+from raysearch.strategies.nsga2 import NSGA2, Members
+from raysearch.strategies.nsga3 import NSGA3, directions, niches, normalised
 from raysearch.strategies.pareto import crowding, fronts, hypervolume, nondominated, violations
 from raysearch.testing import conformance
 from raysearch.trial import FOREIGN, Batch, Outcome
@@ -92,10 +93,12 @@ def zdt1(x):
 def test_parents_are_the_best_of_both_generations_best_first():
     loss = np.array([[0.0, 9.0], [9.0, 0.0], [4.0, 5.0], [5.0, 4.0], [5.0, 6.0], [3.0, 8.0]])
     members = Members(np.arange(6.0)[:, None], loss, np.zeros(6))
-    assert selected(members, 6).x.ravel().tolist() == [0, 1, 3, 5, 2, 4]  # loneliness 10, 8, 6
-    assert selected(members, 3).x.ravel().tolist() == [0, 1, 3]
+    six, three = NSGA2(population=6), NSGA2(population=4)
+    assert six._best(members).x.ravel().tolist() == [0, 1, 3, 5, 2, 4]  # loneliness 10, 8, 6
+    assert three._best(members).x.ravel().tolist() == [0, 1, 3, 5]
     infeasible = Members(members.x, loss, np.array([1.0, 0, 0, 0, 0, 0]))
-    assert selected(infeasible, 6).x[-1] == 0
+    assert six._best(infeasible).x[-1] == 0
+    assert NSGA3(population=6)._best(infeasible).x[-1] == 0
 
 
 def test_the_front_of_zdt1_is_found():
@@ -110,8 +113,8 @@ def test_the_front_of_zdt1_is_found():
     assert (fronts(state.parents.loss) == 0).all()
 
 
-def test_constraints_are_met_first():
-    search = NSGA2(population=20)
+@pytest.mark.parametrize("search", [NSGA2(population=20), NSGA3(population=20)], ids=repr)
+def test_constraints_are_met_first(search):
     state = search.init(SQUARE, 0)
     for _ in range(30):
         state, batch = search.ask(state, 20)
@@ -158,8 +161,65 @@ def test_mixed_spaces_and_three_objectives_through_ask_and_tell():
 
 @pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", ["mixed", "conditional", "constrained"])
-def test_contract_with_small_populations(name, check):
-    check(NSGA2(population=4), conformance.SPACES[name], seed=3)
+@pytest.mark.parametrize("search", [NSGA2(population=4), NSGA3(population=4)], ids=repr)
+def test_contract_with_small_populations(search, name, check):
+    check(search, conformance.SPACES[name], seed=3)
+
+
+# --- NSGA-III ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("m", "most", "h"), [(1, 9, 1), (2, 9, 9), (3, 92, 91), (8, 160, 156), (9, 4, 9)]
+)
+def test_directions_are_spread_over_the_simplex(m, most, h):
+    w = directions(m, most)
+    assert w.shape == (h, m)
+    assert np.linalg.norm(w, axis=1) == pytest.approx(1)
+    assert len(np.unique(w.round(9), axis=0)) == h
+    assert np.ptp(w.sum(axis=0)) < 1e-9  # no objective is preferred
+    assert (w.max(axis=1) > 1 - 1e-9).sum() == m
+
+
+def test_units_of_losses_do_not_matter():
+    loss = np.abs(generator(0, 0).normal(size=(60, 3)))
+    rank = fronts(loss)
+    f = normalised(loss, rank == 0)
+    assert f.min(axis=0).tolist() == [0, 0, 0]
+    assert normalised(loss * [1, 1e3, 1e-3] + [5, -9, 0], rank == 0) == pytest.approx(f)
+    plane = np.array([[3.0, 0, 0], [0, 5, 0], [0, 0, 7], [1, 1, 1]])
+    assert normalised(plane, np.ones(4, bool))[:3] == pytest.approx(np.eye(3))
+    infinite = np.array([[math.inf, 1.0], [math.inf, -math.inf], [math.inf, 3.0]])
+    assert normalised(infinite, np.array([1, 1, 0], bool)).tolist() == [[0, 0], [0, 0], [0, 1]]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 40))
+def test_the_emptiest_niche_is_filled_first(seed, n):
+    rng = generator(seed, 0)
+    f, rank, w = rng.random((40, 3)), rng.integers(0, 3, 40), directions(3, 10)
+    before, distance = niches(f, rank, w)
+    niche = (f @ w.T).argmax(axis=1)  # of a ray the nearest is the one at the least angle
+    last = np.sort(rank)[n - 1]
+    chosen, left = np.flatnonzero(rank < last).tolist(), np.flatnonzero(rank == last).tolist()
+    while len(chosen) < n:  # as in the paper, but the nearest instead of any
+        filled = np.bincount(niche[chosen], minlength=len(w))
+        chosen.append(min(left, key=lambda i: (filled[niche[i]], distance[i])))
+        left.remove(chosen[-1])
+    assert set(np.lexsort((distance, before, rank))[:n]) == set(chosen)
+
+
+def test_the_front_of_dtlz2_is_covered_evenly_whatever_the_units():
+    space, search, units = Space({f"x{i}": Float(0, 1) for i in range(12)}), NSGA3(), [1, 10, 1e-3]
+    state = search.init(space, 0)
+    for _ in range(100):
+        state, batch = search.ask(state, 92)
+        (a, b), g = batch.x[:, :2].T * math.pi / 2, ((batch.x[:, 2:] - 0.5) ** 2).sum(axis=1)
+        loss = np.stack([np.cos(a) * np.cos(b), np.cos(a) * np.sin(b), np.sin(a)], axis=1)
+        state = search.tell(state, batch, Outcome(loss * (1 + g)[:, None] * units))
+    loss = state.parents.loss / units
+    apart = np.linalg.norm(directions(3, 91)[:, None] - loss, axis=2).min(axis=1)
+    assert hypervolume(loss, np.full(3, 1.1)) > 0.73  # pymoo: 0.734 to 0.738
+    assert apart.mean() < 0.02  # pymoo: 0.009 to 0.012; NSGA-II: 0.075
 
 
 def test_wrong_options_are_refused():

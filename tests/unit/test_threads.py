@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 import raysearch as rs
 from raysearch.models import threads
 from raysearch.models.threads import numbers_of_threads, one_thread
+from raysearch.trial import Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -41,5 +43,19 @@ def test_models_are_asked_in_one_thread(strategy, monkeypatch) -> None:
     loop = rs.AskTell({"x": rs.Float(0, 1)}, strategy, seed=0)
     for trial in loop.ask(3):
         loop.tell(trial, trial.config["x"])
+    assert seen == [{1}]
+    assert numbers_of_threads() == {3}
+
+
+def test_large_covariances_are_taken_apart_in_one_thread(monkeypatch) -> None:
+    seen = []
+    eigh = np.linalg.eigh
+    monkeypatch.setattr(
+        np.linalg, "eigh", lambda c: (seen.append(numbers_of_threads()), eigh(c))[1]
+    )
+    search = rs.CMAES(population=4)
+    state = search.init(rs.Space({"weights": rs.Array(60, 0, 1)}), seed=0)
+    state, batch = search.ask(state, 4)
+    search.tell(state, batch, Outcome(batch.x[:, :1]))
     assert seen == [{1}]
     assert numbers_of_threads() == {3}
