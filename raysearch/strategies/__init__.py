@@ -83,7 +83,7 @@ def get(name: str) -> type[AnyStrategy]:
         module, cls = STRATEGIES[name].split(":")
         return typing.cast("type[AnyStrategy]", getattr(import_module(f".{module}", __name__), cls))
     if name not in _plugins():
-        from ..space.names import nearest
+        from ..space.names import guess
 
         if ":" in name:
             raise UsageError(
@@ -91,7 +91,8 @@ def get(name: str) -> type[AnyStrategy]:
                 f"of what is stored; import it, and pass strategy={name.rpartition(':')[2]}(...)"
             )
         raise UsageError(
-            f"strategy: expected one of {names()}, found {name!r}; {nearest(name, names())}"
+            f"strategy: expected one of {names()}, found {name!r}; "
+            f"{guess(name, names()) or 'take one of these'}"
         )
     found = _plugins()[name].load()
     if not (isinstance(found, type) and issubclass(found, Strategy) and is_dataclass(found)):

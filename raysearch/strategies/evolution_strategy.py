@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ..errors import UsageError
 from ..optim import RULES, Rule
 from ..rng import uniform
 from ..space import Space
@@ -90,7 +91,7 @@ class EvolutionStrategy(Strategy[EvolutionState]):
     """Follows estimated gradients in very many continuous parameters; noise does little harm.
 
     method      snes: steps adapt quickly; pgpe: slowly; openai: they stay
-    population  results that make a generation, >= 4; None: 4 + 3 ln(parameters), made even
+    population  results that make a generation, an even number >= 4; None: 4 + 3 ln(parameters)
     step        initial standard deviation, in edges of the unit cube, in (0, 0.25]
     rule        of `raysearch.optim` that moves the mean, by name; None: SGD for snes, else Adam
     lr          its learning rate: of SGD in natural gradients, of Adam in edges of the unit
@@ -120,6 +121,11 @@ class EvolutionStrategy(Strategy[EvolutionState]):
         check_choice(self, "method", ("snes", "pgpe", "openai"))
         if self.population is not None:
             check_int(self, "population", 4)
+            if self.population % 2:
+                raise UsageError(
+                    f"option population: expected an even number, since members come in pairs, "
+                    f"found {self.population}"
+                )
         check_float(self, "step", 0, WIDEST)
         if self.rule is not None:
             check_choice(self, "rule", tuple(_MOVERS))

@@ -169,6 +169,7 @@ def test_contract_with_options(method, check):
     [
         (lambda: EvolutionStrategy(method="sns"), "option method: .*did you mean 'snes'"),
         (lambda: EvolutionStrategy(population=3), "option population: .* >= 4, found 3"),
+        (lambda: EvolutionStrategy(population=5), "option population: .*even number.*found 5"),
         (lambda: EvolutionStrategy(step=0), r"option step: .*\(0, 0.25\], found 0"),
         (lambda: EvolutionStrategy(rule="Adamm"), "option rule: .*did you mean 'Adam'"),
         (lambda: EvolutionStrategy(lr=0), r"option lr: .*found 0"),
