@@ -21,7 +21,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from .arguments import check_option, count_of
+from .arguments import check_option, check_running, count_of
 from .engine.cloud import Cloud, Vector
 from .engine.crew import Crew, open_crew
 from .engine.packing import is_auto
@@ -93,6 +93,9 @@ def evolve(
     if not np.isfinite(mean).all():
         raise UsageError("start: expected finite numbers, found others")
     check_option("method", method, METHODS)
+    if not callable(objective):
+        raise UsageError(f"objective: expected a function of members (k, d), found {objective!r}")
+    check_running(objective, concurrency=None, ray_options=ray_options, data=data, address=address)
     if is_auto(ray_options):
         raise UsageError(
             "ray_options: expected num_gpus to be a number, since actors are not made anew "
@@ -191,12 +194,13 @@ def _checked(state: Mapping[str, Any] | None, begin: dict[str, Any]) -> dict[str
     if state is None:
         return begin
     shape = begin["mean"].shape
-    if set(begin) <= set(state) and np.shape(state["mean"]) == shape == np.shape(state["sigma"]):
+    known = isinstance(state, Mapping) and set(begin) <= set(state)
+    if known and np.shape(state["mean"]) == shape == np.shape(state["sigma"]):
         kind = begin["mean"].dtype
         vectors = {name: np.asarray(state[name], kind) for name in ("mean", "sigma")}
         rule = cast(Mapping[str, Any], state["rule"])
         return {"generation": int(state["generation"]), **vectors, "rule": dict(rule)}
     raise UsageError(
         f"state: expected one that evolve has yielded, for {shape[0]} parameters, found "
-        f"{sorted(state)}"
+        f"{sorted(state) if isinstance(state, Mapping) else state!r}"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import UsageError
 from .search import search
 from .space import Space
 from .strategies.base import State, Strategy
@@ -32,7 +33,8 @@ def replay(
 
     Returns a study in memory, whose trials are the stretches of the training, the last one its
     end. An objective that depends on nothing but its configuration and its checkpoint comes to
-    the same metrics again; `trial.seed` is another one. Raises as `search`.
+    the same metrics again; `trial.seed` is another one. Raises as `search`, and UsageError if the
+    study's trials have no budgets.
 
     >>> import raysearch as rs
     >>> def descent(config, trial):
@@ -48,6 +50,11 @@ def replay(
     """
     found = study if isinstance(study, Study) else Study.load(study)
     numbers, until = found.schedule(number).select(["number", "to"]).to_pydict().values()
+    if None in until:
+        raise UsageError(
+            "replay: expected a study whose trials have budgets, such as PopulationBased's, found "
+            f"one of {found.spec['strategy']['strategy']!r}; run the objective on trial.config"
+        )
     configs = [found.trial(n).config for n in numbers]
     x = found.space.encode(found.space.columns(configs))
     training = Training(tuple(map(tuple, x.tolist())), tuple(until))

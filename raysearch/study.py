@@ -27,7 +27,7 @@ from .log.reports import valid
 from .log.schema import CONFIG, METRICS, REPORTS, TIME, TRIALS, Table, make_schema
 from .space import Array, Choice, Space
 from .space.names import nearest
-from .strategies.pareto import crowding, front
+from .strategies.pareto import crowding, front, hypervolume
 from .trial import COMPLETE, STATES, Floats, Ints
 
 _STATES = pa.array(STATES, pa.string())
@@ -167,13 +167,17 @@ class Study:
 
     @property
     def pareto(self) -> pa.Table:
-        """The complete trials, of the highest budget, that no other beats in every objective.
+        """Complete trials of the highest budget that meet all bounds, and that none dominates."""
+        return self._take(self._index.row[self._front])
 
-        Of those that meet `search(require=...)`.
-        """
-        index = self._index
-        complete = np.flatnonzero((index.state == COMPLETE) & index.furthest)
-        return self._take(index.row[complete[front(index.loss[complete])]])
+    def hypervolume(self, reference: Mapping[str, float]) -> float:
+        """The volume that `pareto` dominates, up to a value of each metric that is bad."""
+        return hypervolume(self._index.loss[self._front], self.objectives.reference(reference))
+
+    @property
+    def _front(self) -> Ints:
+        complete = np.flatnonzero((self._index.state == COMPLETE) & self._index.furthest)
+        return np.asarray(complete[front(self._index.loss[complete])])
 
     def to_pandas(self) -> Any:
         """`trials` as a pandas data frame."""

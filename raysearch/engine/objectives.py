@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
+from ..scalars import real
 from ..trial import Floats, has_result
 
 #: Objectives.cost where trials cost the time that they run
@@ -136,6 +137,18 @@ class Objectives:
     def met(self, k: int, metrics: Metrics) -> NDArray[np.bool_]:
         """(k,) which trials meet all bounds."""
         return np.asarray((self.constraint(k, metrics) <= 0).all(axis=1))
+
+    def reference(self, values: Mapping[str, float]) -> Floats:
+        """(m,) losses of one value for each objective; UsageError if there are others."""
+        given = values if isinstance(values, Mapping) else {}
+        numbers = {name: real(value) for name, value in given.items()}
+        if set(numbers) != set(self.names) or None in numbers.values():
+            raise UsageError(
+                f"reference: expected a mapping from each of {list(self.names)} to a number that "
+                f"is bad, found {values!r:.80}"
+            )
+        loss = np.array([numbers[name] for name in self.names], dtype=np.float64)
+        return np.where(self.maximize, -loss, loss)
 
     def to_json(self) -> dict[str, str]:
         """For each name, "min" or "max"."""

@@ -23,11 +23,10 @@ from .cloud import Cloud, Vector, losses, sums
 from .crew import Sums, shares
 from .objective import ready
 from .ray_machines import Growth, fit, leaving, request_of
-from .ray_serialize import check_serializable, warn_if_large
+from .ray_serialize import warn_if_large
 from .ray_session import check_alive
-from .ray_workers import remote
 
-_TRIES = 3  # of a share whose actors died
+_TRIES = 3  # of a share whose actors died; starts of each actor in a row, likewise
 _PATIENCE = 60.0  # seconds without any actor, while there is room
 _REFRESH_SECONDS = 1.0
 
@@ -36,12 +35,13 @@ class _Actor:
     """What runs in the actor's process."""
 
     def __init__(self, box: list[ray.ObjectRef[Any]]) -> None:
-        objective, data = ray.get(box[0])
-        device = "cuda:0" if ray.get_gpu_ids() else "cpu"
-        self._objective = ready(objective, data, device)
+        self._box = box
 
     def hello(self) -> None:
-        """It is there."""
+        """It is there, with the objective: what that raises here comes out as it is."""
+        objective, data = ray.get(self._box[0])
+        device = "cuda:0" if ray.get_gpu_ids() else "cpu"
+        self._objective = ready(objective, data, device)
 
     def losses(self, m: Vector, sigma: Vector, seed: int, generation: int, *of: int) -> Floats:
         return losses(self._objective, Cloud(m, sigma, seed, generation), *of)
@@ -57,8 +57,8 @@ class Actors:
                  None: as many as there is room for, at least one
     ray_options  of each, as of ``ray.remote(...).options``; num_cpus=1 if left out
 
-    Raises ObjectiveError if the objective cannot be sent, UsageError for an option that Ray does
-    not know; later ClusterTooSmall if there has never been room, and none is to be expected.
+    `raysearch.arguments.check_running` has checked what they are given. Later they raise
+    ClusterTooSmall if there has never been room, and none is to be expected.
     """
 
     def __init__(
@@ -68,9 +68,7 @@ class Actors:
         actors: int | None,
         ray_options: Mapping[str, Any],
     ) -> None:
-        check_serializable(objective)
         warn_if_large(objective)
-        remote(ray_options)  # refuses wrong ones
         self._wanted = actors
         self._request = request_of(ray_options)
         self._growth = Growth(ray_options)
@@ -78,6 +76,7 @@ class Actors:
         self._box = [ray.put((objective, dict(data)))]
         self._options = {"num_cpus": 1, "enable_task_events": False, **ray_options}
         self._starting: dict[Any, Any] = {}  # reference of its hello -> actor
+        self._lost = 0  # starts in a row
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[int, Any]] = {}  # reference -> share, actor
         self._placed: tuple[Any, Any, Any] = (None, None, None)  # the cloud in the object store
@@ -159,24 +158,31 @@ class Actors:
         return found
 
     def _hear(self, ref: Any, waiting: deque[int], found: list[Any], deaths: Counter[int]) -> None:
-        starting = self._starting.pop(ref, None)
-        share, actor = self._busy.pop(ref, (-1, starting))
+        share, actor = self._busy.pop(ref, (None, self._starting.pop(ref, None)))
         try:
             value = ray.get(ref)
         except lost.RayTaskError as error:
             self._idle.append(actor)
             raise error.cause from None
         except lost.RayError as error:  # it has died, or its machine has
+            if share is None:
+                self._lost += 1
+                if self._lost >= _TRIES * self._n:
+                    raise ClusterError(
+                        f"{self._lost} actors in a row died before they were ready: {error}"
+                    ) from None
+                return
             deaths[share] += 1
             if deaths[share] >= _TRIES:
                 raise ClusterError(
                     f"the actor that evaluated the members died {_TRIES} times in a row: {error}"
                 ) from None
-            if share >= 0:
-                waiting.append(share)
+            waiting.append(share)
             return
         self._idle.append(actor)
-        if share >= 0:
+        if share is None:
+            self._lost = 0
+        else:
             found[share] = value
 
     def _replace(self) -> None:

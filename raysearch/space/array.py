@@ -144,7 +144,9 @@ def _shape(shape: Any) -> tuple[int, ...]:
     lengths = list(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else [shape]
     whole = [n for n in lengths if isinstance(n, (int, np.integer)) and not isinstance(n, bool)]
     if not lengths or len(whole) < len(lengths) or min(whole) < 1:
-        raise SpaceError(f"Array shape: expected lengths of at least 1, found {shape!r}")
+        raise SpaceError(
+            f"Array shape: expected an integer >= 1, or a tuple of them, found {shape!r}"
+        )
     if math.prod(whole) > _MOST:
         raise SpaceError(f"Array shape: expected at most 1e8 numbers, found {shape!r}")
     return tuple(map(int, whole))

@@ -50,8 +50,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
     "known are 'units'"
     """
     known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {listing(known)}"
+    return guess(name, known) or f"known are {listing(known)}"
+
+
+def guess(name: str, known: Iterable[str]) -> str:
+    """How an error ends that has said what is known: the nearest of it, or nothing.
+
+    >>> guess("EI", ["ei", "ucb"])
+    "did you mean 'ei'?"
+    """
+    small = {text.lower(): text for text in known}
+    close = difflib.get_close_matches(name.lower(), small, n=1)
+    return f"did you mean {small[close[0]]!r}?" if close else ""
 
 
 def listing(values: Iterable[Any], most: int = 8) -> str:

@@ -83,7 +83,7 @@ def get(name: str) -> type[AnyStrategy]:
         module, cls = STRATEGIES[name].split(":")
         return typing.cast("type[AnyStrategy]", getattr(import_module(f".{module}", __name__), cls))
     if name not in _plugins():
-        from ..space.names import nearest
+        from ..space.names import guess
 
         if ":" in name:
             raise UsageError(
@@ -91,7 +91,8 @@ def get(name: str) -> type[AnyStrategy]:
                 f"of what is stored; import it, and pass strategy={name.rpartition(':')[2]}(...)"
             )
         raise UsageError(
-            f"strategy: expected one of {names()}, found {name!r}; {nearest(name, names())}"
+            f"strategy: expected one of {names()}, found {name!r}; "
+            f"{guess(name, names()) or 'take one of these'}"
         )
     found = _plugins()[name].load()
     if not (isinstance(found, type) and issubclass(found, Strategy) and is_dataclass(found)):
@@ -225,6 +226,11 @@ def _plain(value: Any, where: str) -> Any:
     try:
         return to_plain(value)
     except SpaceError as error:
+        from ..optim import RULES
+
+        if type(value) in RULES.values():
+            options = {f.name: _plain(getattr(value, f.name), where) for f in fields(value)}
+            return {"rule": type(value).__name__, "options": options}
         raise UsageError(
             f"option {where}: {error}, and could not be compared when a study goes on; "
             "use numbers, texts, lists and strategies"
@@ -236,8 +242,19 @@ def _revived(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "strategy" in value and value.keys() <= {"strategy", "options"}:
             return from_json(value)
+        if value.keys() == {"rule", "options"}:
+            return _rule(value["rule"], value["options"])
         return {key: _revived(part) for key, part in value.items()}
     return tuple(_revived(part) for part in value) if isinstance(value, list) else value
+
+
+def _rule(name: str, options: Mapping[str, Any]) -> Any:
+    """A rule of `raysearch.optim`."""
+    from ..optim import RULES
+
+    if name not in RULES:
+        raise UsageError(f"rule: expected one of {list(RULES)}, found {name!r}")
+    return RULES[name](**{option: _revived(value) for option, value in options.items()})
 
 
 def _parsed(cls: type[AnyStrategy], options: Mapping[str, str]) -> dict[str, Any]:

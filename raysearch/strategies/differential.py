@@ -46,11 +46,12 @@ from .known import Known
 from .options import check_int
 from .pending import Pending
 from .proposals import settle
+from .restarts import same
 
 _MEMORIES = 6  # H
 _BEST = 0.1  # share of the population that x_p is drawn from
 _LEAST = 4  # individuals
-_NEAR, _SAME = 1e-4, 1e-11  # sizes of the cube and range of losses of one that has converged
+_NEAR = 1e-4  # size of the cube of one that has converged
 _STILL = 1e-14  # a difference that is none: individuals share places that they inherited
 _NOBODY = -1.0  # whose trial a random point is
 _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
@@ -88,8 +89,9 @@ class DifferentialState(State):
 class DifferentialEvolution(Strategy[DifferentialState]):
     """Recombines a population; robust on rugged functions, any kind of parameter.
 
-    population  individuals, >= 4; None: 8 + one for each parameter, at most 100; or 18 for each
-                parameter if the population shrinks
+    population  individuals, >= 4; None: 8 + one for each parameter, at most 100; if the
+                population shrinks, trials / 120 at first, not below that, at most 18 for each
+                parameter
     trials      over how many results the population shrinks to 4; None: it does not
 
     Raises UsageError if an option is out of range.
@@ -116,9 +118,10 @@ class DifferentialEvolution(Strategy[DifferentialState]):
     def size(self, state: DifferentialState) -> int:
         """N, as things stand."""
         dim = state.space.dim
+        usual = min(8 + dim, 100)
         if self.trials is None:
-            return (self.population or min(8 + dim, 100)) << state.count
-        first = self.population or 18 * dim
+            return (self.population or usual) << state.count
+        first = self.population or min(18 * dim, max(usual, self.trials // 120))
         return max(_LEAST, round(first + (_LEAST - first) * min(state.told / self.trials, 1)))
 
     def init(self, space: Space, seed: int) -> DifferentialState:
@@ -231,7 +234,7 @@ class DifferentialEvolution(Strategy[DifferentialState]):
                 state, x=state.x[best], f=state.f[best], id=state.id[best], archive=archive
             )
         alike = len(state.x) == size and np.ptp(state.x, axis=0).max() < _NEAR
-        if alike and np.ptp(state.f) <= _SAME:
+        if alike and same(state.f.min(), state.f.max()):
             state = replace(
                 state,
                 x=state.x[:0],
@@ -250,7 +253,7 @@ def _means(success: Floats, before: float) -> tuple[float, float]:
     w = np.where(np.isfinite(gain), gain, 0.0)
     w = w if w.sum() > 0 else np.ones_like(w)
     m_f = float(w @ f**2 / (w @ f))
-    never = before < 0 or cr.max() == 0
+    never = before < 0 or not w @ cr
     return m_f, -1.0 if never else float(w @ cr**2 / (w @ cr))
 
 

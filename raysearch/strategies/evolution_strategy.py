@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from ..errors import UsageError
 from ..optim import RULES, Rule
 from ..rng import uniform
 from ..space import Space
@@ -54,8 +55,12 @@ _STREAM = 3  # of random numbers for beginning anew
 _VANISHED = 1e-12  # of the initial step
 _ELSEWHERE = -1.0  # generation of a point that no distribution has drawn
 _MOST = 0.2  # change of sigma at once, for pgpe
-#: the rules that have a learning rate
-_MOVERS = {name: rule for name, rule in RULES.items() if "lr" in {f.name for f in fields(rule)}}
+#: the rules that have a learning rate, and move vectors
+_MOVERS = {
+    name: rule
+    for name, rule in RULES.items()
+    if name != "Muon" and "lr" in {f.name for f in fields(rule)}
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +95,12 @@ class EvolutionStrategy(Strategy[EvolutionState]):
     """Follows estimated gradients in very many continuous parameters; noise does little harm.
 
     method      snes: steps adapt quickly; pgpe: slowly; openai: they stay
-    population  results that make a generation, >= 4; None: 4 + 3 ln(parameters), made even
+    population  results that make a generation, an even number >= 4; None: 4 + 3 ln(parameters)
     step        initial standard deviation, in edges of the unit cube, in (0, 0.25]
-    rule        of `raysearch.optim` that moves the mean, by name; None: SGD for snes, else Adam
-    lr          its learning rate: of SGD in natural gradients, of Adam in edges of the unit
-                cube; None: 1 for SGD, 0.02 for others
+    rule        of `raysearch.optim` that moves the mean: its name, or itself, as in
+                Adam(lr=0.1); None: SGD for snes, else Adam
+    lr          learning rate of one that is named: of SGD in natural gradients, of Adam in
+                edges of the unit cube; None: 1 for SGD, 0.02 for others
 
     Raises UsageError if an option is out of range, or the rule cannot move a vector.
 
@@ -113,21 +119,31 @@ class EvolutionStrategy(Strategy[EvolutionState]):
     method: Literal["snes", "pgpe", "openai"] = "snes"
     population: int | None = None
     step: float = 0.2
-    rule: str | None = None
+    rule: str | Rule | None = None
     lr: float | None = None
 
     def __post_init__(self) -> None:
         check_choice(self, "method", ("snes", "pgpe", "openai"))
         if self.population is not None:
             check_int(self, "population", 4)
+            if self.population % 2:
+                raise UsageError(
+                    f"option population: expected an even number, since members come in pairs, "
+                    f"found {self.population}"
+                )
         check_float(self, "step", 0, WIDEST)
-        if self.rule is not None:
+        itself = type(self.rule) in _MOVERS.values()
+        if self.rule is not None and not itself:
             check_choice(self, "rule", tuple(_MOVERS))
         if self.lr is not None:
             check_float(self, "lr", 0, math.inf)
+            if itself:
+                raise UsageError(f"option lr: {self.rule!r} has its own; leave it out")
 
     def mover(self) -> Rule:
         """The rule that moves the mean."""
+        if isinstance(self.rule, Rule):
+            return self.rule
         name = self.rule or ("SGD" if self.method == "snes" else "Adam")
         lr = self.lr or (1.0 if name == "SGD" else 0.02)
         return _MOVERS[name](lr=lr)  # type: ignore[call-arg]  # all of these have one

@@ -57,7 +57,7 @@ class GeneticAlgorithm(Strategy[GeneticState]):
 
     population  individuals, >= 2
     elite       parents that may survive a generation, >= 0
-    lifetime    generations that a parent survives at most, >= 1; None: any number
+    lifetime    generations that an individual is a parent at most, >= 1; None: any number
     tournament  individuals that compete to be a parent, >= 1
     mutation    polynomial: most steps small, some large; gaussian: steps of one size
     step        standard deviation of the Gaussian ones, in edges of the unit cube, in (0, 1]

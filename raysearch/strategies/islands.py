@@ -88,14 +88,14 @@ class IslandsState(State):
 class Islands(Strategy[IslandsState]):
     """Runs a strategy on islands, between which good points travel; throughput grows with them.
 
-    strategy       that every island runs
+    strategy       that every island runs, or its name
     islands        how many, >= 1
     migrate_every  results of an island after which it sends its best one, >= 1
     topology       ring: to the next island; full: to all; random: to some, drawn anew each time
 
     Raises UsageError if an option is out of range, or the strategy judges trials or gives them
-    budgets: put it around the islands then, as in ``ASHA(Islands())``. Likewise if it, or one
-    that it consists of, proposes the same points whatever the seed, as `GridSearch` does.
+    budgets: put it around the islands if it can be, as in ``ASHA(Islands())``. Likewise if it, or
+    one that it consists of, proposes the same points whatever the seed, as `GridSearch` does.
 
     >>> from raysearch.space import Float, Space
     >>> search = Islands(GeneticAlgorithm(population=4), islands=2, migrate_every=8)
@@ -110,15 +110,18 @@ class Islands(Strategy[IslandsState]):
     topology: Literal["ring", "full", "random"] = "ring"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.strategy, Strategy):
-            raise UsageError(
-                f"option strategy: expected one such as CMAES(), found {self.strategy!r}"
-            )
+        from . import check, get
+
+        if isinstance(self.strategy, str):
+            object.__setattr__(self, "strategy", get(self.strategy)())
+        check(self.strategy)
         if self.strategy.budgets() or self.strategy.rungs():
             name = type(self.strategy).__name__
+            around = f"put it around the islands, as in {name}(Islands(...))"
+            takes_one = hasattr(self.strategy, "sampler")
             raise UsageError(
                 f"option strategy: {name} gives budgets to trials, or judges them, and needs all "
-                f"of them for that; put it around the islands, as in {name}(Islands(...))"
+                f"of them for that; {around if takes_one else 'leave the islands out'}"
             )
         for part in _parts(self.strategy):
             if part.seedless:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..scalars import real, whole
-from ..space.names import nearest
+from ..space.names import guess
 
 
 def check_int(strategy: Any, option: str, low: int = 1, high: float = math.inf) -> None:
@@ -50,5 +50,5 @@ def check_choice(strategy: Any, option: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise UsageError(
             f"option {option}: expected one of {list(choices)}, found {value!r}; "
-            + nearest(str(value), choices)
+            f"{guess(str(value), choices) or 'take one of these'}"
         )

@@ -57,11 +57,17 @@ def history(n: int, population: int) -> int:
     return 10 + -(-30 * n // population)
 
 
+def same(best: float, worst: float) -> bool:
+    """Whether losses from best to worst make no difference; two infinite ones make none."""
+    return bool(best == worst or worst - best <= _SAME)
+
+
 def is_over(run: Run, g: Gaussian, losses: Floats, condition: float) -> bool:
     """Whether a run is over after a generation with these losses, best first."""
     n = len(g.m)
-    flat = len(run.recent) == history(n, len(losses)) and np.ptp(run.recent) <= _SAME
-    if flat and losses[-1] - losses[0] <= _SAME:
+    flat = len(run.recent) == history(n, len(losses))
+    flat = flat and same(run.recent.min(), run.recent.max())
+    if flat and same(losses[0], losses[-1]):
         return True
     if not n:
         return bool(flat)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import Counter, deque
 
 import numpy as np
 import pytest
+import ray
 
 import raysearch as rs
-from raysearch.errors import ClusterError, ClusterTooSmall, UsageError
+from raysearch.engine.ray_crew import Actors
+from raysearch.errors import ClusterError, ClusterTooSmall, ObjectiveError, UsageError
 
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
 
@@ -66,8 +69,37 @@ def test_what_the_objective_raises_comes_out():
         means(broken)
 
 
+def test_what_the_class_raises_as_it_is_made_comes_out():
+    class Broken:
+        def __init__(self):
+            raise KeyError("no data")
+
+        def __call__(self, x):
+            return sphere(x)
+
+    with pytest.raises(ObjectiveError, match=r"Broken.__init__ raised KeyError: 'no data'"):
+        means(Broken, actors=1)
+
+
+def test_actors_that_die_as_they_start_are_replaced_but_not_for_ever():
+    crew = Actors(sphere, {}, 2, {})
+    try:
+        assert crew._count() == 2
+        for n in range(1, 7):
+            crew._replace()
+            ref, actor = next(iter(crew._starting.items()))
+            ray.kill(actor)
+            if n < 6:
+                crew._hear(ref, deque(), [], Counter())
+            else:
+                with pytest.raises(ClusterError, match=r"6 actors in a row .* before"):
+                    crew._hear(ref, deque(), [], Counter())
+    finally:
+        crew.close()
+
+
 def test_what_no_machine_has_is_named():
     with pytest.raises(ClusterTooSmall, match="GPU: wanted 3, the most on one machine is 2"):
         means(ray_options={"num_gpus": 3})
-    with pytest.raises(UsageError, match="ray_options"):
+    with pytest.raises(UsageError, match=r"ray_options: .*num_cpu"):
         means(ray_options={"num_cpu": 1})

@@ -77,9 +77,10 @@ def test_without_bounds_places_are_quantiles():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Array(0), "shape: expected lengths of at least 1, found 0"),
-        (lambda: Array((2, 1.5)), "shape: expected lengths"),
-        (lambda: Array(()), "shape: expected lengths"),
+        (lambda: Array(0), "shape: expected an integer >= 1, or a tuple of them, found 0"),
+        (lambda: Array(np.array([3, 2])), "shape: expected .* a tuple of them, found array"),
+        (lambda: Array((2, 1.5)), "shape: expected an integer"),
+        (lambda: Array(()), "shape: expected an integer"),
         (lambda: Array((10**5, 10**5)), "at most 1e8 numbers"),
         (lambda: Array(2, 0), "low, high: expected both or neither"),
         (lambda: Array(2, 1, 0), "Array low: expected low < high"),

@@ -218,9 +218,15 @@ def test_a_class_is_made_an_instance_of():
         ({"rule": "Adam"}, "rule"),
         ({"generations": 0}, "generations"),
         ({"state": {"mean": np.ones(40)}}, "state"),
+        ({"state": 3}, "state"),
+        ({"objective": 3}, "objective"),
+        ({"address": 3}, "address"),
+        ({"data": 3}, "data"),
+        ({"ray_options": 3}, "ray_options"),
+        ({"ray_options": {"num_gpu": 1}}, "num_gpus"),
         ({"ray_options": {"num_gpus": "auto"}}, "num_gpus"),
     ],
 )
 def test_arguments_are_checked_at_once(options, words):
     with pytest.raises(UsageError, match=words):
-        rs.evolve(sphere, **{"start": np.ones(40), "address": "inline", **options})
+        rs.evolve(**{"objective": sphere, "start": np.ones(40), "address": "inline", **options})

@@ -410,6 +410,17 @@ def test_several_objectives_make_a_front():
             and other["metrics.gain"] > row["metrics.gain"]
             for other in study.trials.to_pylist()
         )
+    corners = [(1 - row["metrics.error"]) * row["metrics.gain"] for row in front]
+    volume = study.hypervolume({"gain": 0, "error": 1})
+    assert max(corners) < volume < 2 / 3  # below 1 - x^2
+    for wrong in ({"error": 1}, {"error": 1, "gain": "0"}, [1, 0]):
+        with pytest.raises(UsageError, match=r"reference: .*'error', 'gain'"):
+            study.hypervolume(wrong)
+
+
+def test_what_has_no_budgets_has_no_schedule_to_replay():
+    with pytest.raises(UsageError, match=r"replay: .* budgets.*'quasi-random'"):
+        rs.replay(sphere, search(trials=2), address="inline", progress=False)
 
 
 def test_callbacks_get_trials_that_are_durable_and_may_end_the_search(tmp_path):

@@ -253,12 +253,13 @@ def test_the_optimum_of_all_kinds_together_is_found():
 # --- restarts, rates, many parameters -----------------------------------------------------------
 
 
-def test_a_run_that_sees_no_difference_is_over_and_its_stragglers_are_ignored():
+@pytest.mark.parametrize("loss", [1.0, math.inf])
+def test_a_run_that_sees_no_difference_is_over_and_its_stragglers_are_ignored(loss):
     search = CMAES(population=4)
     state, straggler = search.ask(search.init(SQUARE, 0), 1)
     for _ in range(history(2, 4)):
         state, batch = search.ask(state, 4)
-        state = search.tell(state, batch, outcomes(1.0, 1.0, 1.0, 1.0))
+        state = search.tell(state, batch, outcomes(*[loss] * 4))
     assert (state.run.count, state.run.population, state.now.g.generation) == (1, 8, 0)
     assert state.run.since == state.asked
     assert not np.array_equal(state.now.g.m, [0.5, 0.5])

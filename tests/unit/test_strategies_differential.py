@@ -94,6 +94,7 @@ def test_the_memory_is_the_weighted_mean_of_what_succeeded():
     assert _means(success, before=-1.0)[1] == -1.0  # and stays
     infinite = np.array([[0.5, 0.2, math.inf], [0.9, 0.4, 3.0]])
     assert _means(infinite, 0.5)[0] == pytest.approx(0.9)
+    assert _means(infinite * [[1, 1, 1], [1, 0, 1]], 0.5)[1] == -1.0
 
 
 def test_the_population_shrinks_to_its_best():
@@ -106,6 +107,13 @@ def test_the_population_shrinks_to_its_best():
         state = search.tell(state, batch, outcomes(99.0))
     assert state.f.tolist() == [0, 1, 2, 3]
     assert len(state.archive) <= 4
+
+
+@pytest.mark.parametrize(("trials", "first"), [(100, 18), (3_000, 25), (10**6, 180)])
+def test_the_more_trials_the_larger_a_population_that_shrinks_begins(trials, first):
+    space = Space({f"x{i}": Float(0, 1) for i in range(10)})
+    search = DifferentialEvolution(trials=trials)
+    assert search.size(search.init(space, 0)) == first
 
 
 def test_failures_and_points_from_elsewhere():
@@ -126,6 +134,8 @@ def test_a_converged_population_begins_anew_with_twice_as_many():
     apart = search.tell(state, late, outcomes(1.0))
     assert len(apart.x) == 5  # a plateau is no reason
     state, batch = search.ask(replace(state, x=0.25 + 1e-5 * state.x), 1)
+    lost = replace(state, f=np.full(5, math.inf))
+    assert search.tell(lost, batch, outcomes(math.inf)).count == 1
     state = search.tell(state, batch, outcomes(1.0))
     assert (len(state.x), state.count, search.size(state)) == (0, 1, 10)
     state, batch = search.ask(state, 10)

@@ -10,11 +10,13 @@ import pytest
 from raysearch.errors import UsageError
 from raysearch.space import Float, Int, Space
 from raysearch.strategies.asha import ASHA
+from raysearch.strategies.cma_es import CMAES
 from raysearch.strategies.genetic import GeneticAlgorithm
 from raysearch.strategies.gradient_search import GradientSearch
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.islands import Islands
 from raysearch.strategies.nsga2 import NSGA2
+from raysearch.strategies.population_based import PopulationBased
 from raysearch.strategies.portfolio import Portfolio
 from raysearch.strategies.random import RandomSearch
 from raysearch.strategies.state import dump
@@ -172,14 +174,20 @@ def test_every_slot_gets_a_point_while_stragglers_are_out():
         assert search.max_pending(state, slots) >= slots
 
 
+def test_a_strategy_may_be_named():
+    assert Islands("cma-es") == Islands(CMAES())
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"islands": 0}, "islands"),
         ({"migrate_every": 0}, "migrate_every"),
         ({"topology": "star"}, "topology"),
-        ({"strategy": "ga"}, "strategy"),
+        ({"strategy": 3}, "strategy"),
+        ({"strategy": "cma"}, "strategy: .*did you mean 'cma-es'"),
         ({"strategy": ASHA(max_budget=9)}, r"ASHA\(Islands"),
+        ({"strategy": PopulationBased()}, "PopulationBased .*; leave the islands out"),
     ],
 )
 def test_options_are_checked(options, words):
