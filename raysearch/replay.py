@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from .engine.records import INHERITED
 from .errors import UsageError
+from .log.schema import METRICS
 from .search import search
 from .space import Space
 from .strategies.base import State, Strategy
 from .study import Study
-from .trial import ROOT, Batch, Outcome
+from .trial import ROOT, Batch, Ints, Outcome
 
 
 def replay(
@@ -49,7 +53,8 @@ def replay(
     True
     """
     found = study if isinstance(study, Study) else Study.load(study)
-    numbers, until = found.schedule(number).select(["number", "to"]).to_pydict().values()
+    schedule = found.schedule(number)
+    numbers, until = schedule.select(["number", "to"]).to_pydict().values()
     if None in until:
         raise UsageError(
             "replay: expected a study whose trials have budgets, such as PopulationBased's, found "
@@ -57,11 +62,19 @@ def replay(
         )
     configs = [found.trial(n).config for n in numbers]
     x = found.space.encode(found.space.columns(configs))
-    training = Training(tuple(map(tuple, x.tolist())), tuple(until))
+    training = Training(tuple(map(tuple, x.tolist())), tuple(until), _inherit(found, schedule))
     metric = found.objectives.to_json()
     return search(
         objective, found.space, training, metric=metric, seed=found.spec["seed"], **options
     )
+
+
+def _inherit(study: Study, schedule: pa.Table) -> tuple[tuple[str, ...] | None, ...]:
+    """What each stretch took over of the state of the one before; None: everything."""
+    column, options = METRICS + INHERITED, study.spec["strategy"]["options"]
+    if options.get("inherit") is None or column not in schedule.column_names:
+        return (None,) * len(schedule)
+    return tuple(names and tuple(json.loads(names)) for names in schedule[column].to_pylist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +88,18 @@ class Progress(State):
 class Training(Strategy[Progress]):
     """A single training; each stretch goes on from the one before, until one fails.
 
-    x      for each stretch the point of its configuration
-    until  the budget at its end, ascending
+    x        for each stretch the point of its configuration
+    until    the budget at its end, ascending
+    inherit  what it takes over of the state of the one before; None: everything
     """
 
     x: tuple[tuple[float, ...], ...]
     until: tuple[float, ...]
+    inherit: tuple[tuple[str, ...] | None, ...]
+
+    def inherits(self, state: Progress, number: Ints) -> list[tuple[str, ...] | None]:
+        """As the members did."""
+        return [self.inherit[n] for n in number.tolist()]
 
     def budgets(self) -> tuple[float, ...]:
         """Where stretches end."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .engine.objectives import Objectives, as_numbers
 from .engine.proposer import Folding
-from .engine.records import Finished, Reports
+from .engine.records import INHERITED, Finished, Reports
 from .engine.work import Work
 from .errors import StudyLocked, StudyMismatch, StudyNotFound
 from .log.compare import DECISIVE
@@ -191,6 +191,9 @@ def failed_trials(study: Study, space: Space, states: Collection[str]) -> list[W
     for session, batch in reversed(rows):  # of each trial the latest row
         failed = Rows(Space.from_json(session["space"])).from_batch(batch)
         failed = failed.take(np.flatnonzero(seen.add(failed.number)))
+        if session["strategy"]["options"].get("inherit"):
+            inherit = failed.metrics.get(INHERITED)
+            failed = replace(failed, trials=replace(failed.trials, inherit=inherit))
         if (finished := within(failed, space)) is not None:
             backlog.append(Work.new(finished.trials, finished.asked, finished.attempts))
     return backlog[::-1]

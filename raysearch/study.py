@@ -31,6 +31,17 @@ from .strategies.pareto import crowding, front, hypervolume
 from .trial import COMPLETE, STATES, Floats, Ints
 
 _STATES = pa.array(STATES, pa.string())
+_ALIKE = [
+    "number",
+    "state",
+    "seconds",
+    "attempts",
+    "started",
+    "worker",
+    "error",
+    "budget",
+    "parent",
+]
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/(?!/)(.*)", re.DOTALL)  # with one slash
 
 
@@ -222,8 +233,7 @@ class Study:
         rows = np.flatnonzero(index.furthest)
         rows = rows[front(index.loss[rows])] if several else rows
         worse = -crowding(index.loss[rows]) if several else index.loss[rows, 0]
-        order = np.lexsort((index.number[rows], worse))
-        return np.asarray(index.number[rows[order]])
+        return np.asarray(index.number[rows[np.lexsort((index.number[rows], worse))]])
 
     def checkpoint(self, number: int) -> dict[str, Any] | None:
         """What a trial, or the one that it has gone on from, has saved last; None: nothing.
@@ -359,17 +369,9 @@ class Study:
             }
 
         return FinishedTrial(
-            number=row["number"],
             config={name: self._value(name, value) for name, value in named(CONFIG).items()},
             metrics=named(METRICS),
-            state=row["state"],
-            seconds=row["seconds"],
-            attempts=row["attempts"],
-            started=row["started"],
-            worker=row["worker"],
-            error=row["error"],
-            budget=row["budget"],
-            parent=row["parent"],
+            **{name: row[name] for name in _ALIKE},
         )
 
     def _value(self, name: str, stored: Any) -> Any:

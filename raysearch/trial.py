@@ -97,7 +97,8 @@ class Trial:
     parent  number of the trial that it goes on from, with a lower budget, and of the same
             configuration unless the strategy changes it in training; None: it begins from its
             beginning
-    checkpoint  what the parent, or an earlier attempt, has saved last; None: nothing
+    checkpoint  what the parent, or an earlier attempt, has saved last, of the parent's those
+            entries that the strategy has it inherit; None: nothing
     device  "cuda:0" if there is a GPU for it, its only visible one or the first of several;
             else "cpu"
     """

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StudyCorrupt
+from ..errors import StudyCorrupt, UsageError
 from .metrics import Invalid
 from .saved import TREE, Packed
 
@@ -47,6 +47,26 @@ def pack(state: Mapping[str, Any], metrics: Mapping[str, Any] = MappingProxyType
 def unpack(data: bytes | Packed) -> dict[str, Any]:
     """The state, copied; StudyCorrupt if the bytes are not what `pack` wrote."""
     return _read(data, lambda tree: tree)
+
+
+def inherited(data: bytes | Packed, names: str | None) -> dict[str, Any]:
+    """Of the state the entries of these names, a JSON list; None: all. Otherwise as `unpack`.
+
+    Raises UsageError if there is no entry of a name.
+
+    >>> inherited(pack({"w": 1.5, "momentum": 0.5}), '["w"]')
+    {'w': 1.5}
+    """
+    state = unpack(data)
+    if names is None:
+        return state
+    wanted = json.loads(names)
+    if missing := [name for name in wanted if name not in state]:
+        raise UsageError(
+            f"option inherit: expected names of entries of the state that is saved, "
+            f"{list(state)}, found {missing[0]!r}"
+        )
+    return {name: state[name] for name in wanted}
 
 
 def reported(data: bytes | Packed) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 from .. import rng
 from ..secret import mask
 from ..trial import COMPLETE, CRASHED, FAILED, INVALID, ROOT, TIMEOUT, Floats, Trial
-from .checkpoint import unpack
+from .checkpoint import inherited
 from .gradients import flattened
 from .metrics import Invalid, Row, clean, clean_columns, columns_of, impossible, text
 from .objective import Signature, together
@@ -142,7 +142,7 @@ def arguments_of(
     configs = trials.columns.configs()
     if not signature.takes_trial:
         return zip(configs)
-    parents = trials.parents.tolist()
+    parents, inherit = trials.parents.tolist(), trials.inherits.tolist()
     budgets = [None if math.isnan(b) else b for b in trials.budgets.tolist()]
     states = (starts or {}).get
     second = (
@@ -153,11 +153,11 @@ def arguments_of(
             job.data,
             budget,
             None if parent == ROOT else parent,
-            unpack(start.content) if start else None,
+            inherited(start.content, names if start.number != number else None) if start else None,
             job.device,
         )
-        for i, (number, config, seed, budget, parent) in enumerate(
-            zip(trials.number.tolist(), configs, seeds, budgets, parents, strict=True)
+        for i, (number, config, seed, budget, parent, names) in enumerate(
+            zip(trials.number.tolist(), configs, seeds, budgets, parents, inherit, strict=True)
         )
         for start in [states(i)]
     )

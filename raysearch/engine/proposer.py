@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -183,12 +184,13 @@ class Proposer:
         self.state = state
         if self.rungs or batch.budget is not None:
             self._remember(batch)
-        parent = batch.parent
+        parent, names = batch.parent, self.strategy.inherits(state, batch.number)
         return Trials(
             batch.number + self.first,
             self.space.decode(batch.x),
             batch.budget,
             None if parent is None else np.where(parent == ROOT, ROOT, parent + self.first),
+            None if names is None else np.array([n and json.dumps(n) for n in names], object),
         )
 
     def _remember(self, batch: Batch) -> None:

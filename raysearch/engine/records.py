@@ -24,6 +24,9 @@ from .saved import Packed
 #: Finished.after of a trial that was run once more after it had been told as failed.
 RETRIED = -1
 
+#: name of the metric that holds `Trials.inherit`, where a strategy says that
+INHERITED = "inherited"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -63,12 +66,15 @@ class Trials:
     columns  their configurations
     budget   (k,) how far each is to be trained; NaN, or None for all: in full
     parent   (k,) number of the trial that each goes on from; ROOT, or None for all: none
+    inherit  (k,) names of the entries of its parent's state that each takes over, as a JSON list;
+             None, or None for all: everything
     """
 
     number: Ints
     columns: Columns
     budget: Floats | None = None
     parent: Ints | None = None
+    inherit: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.number)
@@ -80,6 +86,7 @@ class Trials:
             self.columns.take(rows),
             None if self.budget is None else self.budget[rows],
             None if self.parent is None else self.parent[rows],
+            None if self.inherit is None else self.inherit[rows],
         )
 
     @property
@@ -92,6 +99,11 @@ class Trials:
         """(k,) as `parent`, ROOT where there is none."""
         return np.full(len(self), ROOT) if self.parent is None else self.parent
 
+    @property
+    def inherits(self) -> NDArray[Any]:
+        """(k,) as `inherit`."""
+        return np.full(len(self), None) if self.inherit is None else self.inherit
+
     @staticmethod
     def concat(parts: Sequence[Trials]) -> Trials:
         """All of them, one after the other."""
@@ -101,6 +113,9 @@ class Trials:
             Columns.concat([part.columns for part in parts]),
             None if plain else np.concatenate([part.budgets for part in parts]),
             None if plain else np.concatenate([part.parents for part in parts]),
+            None
+            if all(part.inherit is None for part in parts)
+            else np.concatenate([part.inherits for part in parts]),
         )
 
 

@@ -134,7 +134,8 @@ class _Run:
         """Bring the checkpoint here, where it is needed; if it is lost, so is the task."""
         objective, start = self._job.objective, self._start
         if isinstance(objective, Member):
-            self._live = start is not None and objective.at == (start.number, start.step)
+            there = start is not None and objective.at == (start.number, start.step)
+            self._live = there and self._task.trials.inherits[self._i] is None
             objective.at = None
         if start is not None and not self._live:
             self._start = replace(start, data=_Here(start.content), near=None)

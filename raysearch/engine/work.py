@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from ..trial import STOPPED, Ints
-from .records import Finished, Reports, Results, Trials
+from .records import INHERITED, Finished, Reports, Results, Trials
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,15 @@ class Queue:
 def results_of(work: Work, results: Results, now: int) -> Finished:
     """Trials that came back with results."""
     k = len(work)
-    budget = work.trials.budgets
+    metrics, budget = results.metrics, work.trials.budgets
+    if work.trials.inherit is not None:
+        metrics = {**metrics, INHERITED: work.trials.inherit}
     if results.budget is not None:
         budget = np.where(np.isnan(results.budget), budget, results.budget)
     return Finished(
         trials=work.trials,
         state=results.state,
-        metrics=results.metrics,
+        metrics=metrics,
         errors=results.errors,
         attempts=work.attempts,
         worker=np.broadcast_to(np.array(results.worker, dtype=object), k),  # one object, once

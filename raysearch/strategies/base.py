@@ -120,6 +120,13 @@ class Strategy(ABC, Generic[S]):
         """
         return None
 
+    def inherits(self, state: S, number: Ints) -> list[tuple[str, ...] | None] | None:
+        """What these points, just asked, take over of the states that their parents have saved.
+
+        Names of entries; the others begin anew. None, for a point or for all: everything.
+        """
+        return None
+
     def budgets(self) -> tuple[float, ...]:
         """Budgets of which losses are compared, ascending; the last one is in full.
 

@@ -52,3 +52,17 @@ def check_choice(strategy: Any, option: str, choices: Sequence[str]) -> None:
             f"option {option}: expected one of {list(choices)}, found {value!r}; "
             f"{guess(str(value), choices) or 'take one of these'}"
         )
+
+
+def check_names(strategy: Any, option: str) -> None:
+    """Raise UsageError unless the option is None, or names: different texts, at least one."""
+    value = getattr(strategy, option)
+    if value is None:
+        return
+    names = tuple(value) if isinstance(value, (tuple, list)) else ()
+    if not names or not all(isinstance(n, str) for n in names) or len(set(names)) < len(names):
+        raise UsageError(
+            f"option {option}: expected a tuple of different names, as in ('weights',), or None, "
+            f"found {value!r}"
+        )
+    object.__setattr__(strategy, option, names)

@@ -41,7 +41,7 @@ from .bandit import CANDIDATES, Bandit, Progress, nothing
 from .base import Mask, State, Strategy
 from .explore import TRIES, Explore, explored, perturb, resample, width
 from .fidelity import check_budget
-from .options import check_choice, check_float, check_int
+from .options import check_choice, check_float, check_int, check_names
 from .quasi_random import QuasiRandom
 from .sequence import SequenceState
 
@@ -97,6 +97,11 @@ class PopulationBased(Strategy[Population]):
     explore     "perturb", "resample" or "bandit"
     fraction    of the population that counts as bad, and as good, in (0, 0.5]
 
+    inherit     names of the entries of a state, as it was saved, that a member takes over when it
+                exploits; the others are left out of what it loads, so that they begin anew: such
+                as an optimizer's momentum. None: everything. A member that goes on with its own
+                training always does so with all of it
+
     Raises UsageError if an option is out of range.
 
     >>> from raysearch.space import Float, Space
@@ -115,6 +120,7 @@ class PopulationBased(Strategy[Population]):
     exploit: Literal["truncation", "tournament"] = "truncation"
     explore: Literal["perturb", "resample", "bandit"] = "perturb"
     fraction: float = 0.2
+    inherit: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_int(self, "population", low=2)
@@ -123,6 +129,7 @@ class PopulationBased(Strategy[Population]):
         check_choice(self, "exploit", ("truncation", "tournament"))
         check_choice(self, "explore", (*_EXPLORE, "bandit"))
         check_float(self, "fraction", 0, 0.5)
+        check_names(self, "inherit")
         if self.exploit == "truncation" and not self._part(self.population):
             raise UsageError(
                 f"option population: expected at least 1 / fraction = {1 / self.fraction:g}, so "
@@ -206,6 +213,14 @@ class PopulationBased(Strategy[Population]):
         """The last success of each member, and what running stretches go on from."""
         runs = state.parent[state.pending != _NOBODY]
         return np.setdiff1d(np.concatenate([state.number, runs]), [ROOT])
+
+    def inherits(self, state: Population, number: Ints) -> list[tuple[str, ...] | None] | None:
+        """By those that exploit: they do not go on from their own last success."""
+        if self.inherit is None:
+            return None
+        mine = [int(np.argmax(state.pending == n)) for n in number]
+        own = (state.parent == ROOT) | (state.parent == state.number)
+        return [None if own[i] else self.inherit for i in mine]
 
     def max_pending(self, state: Population, slots: int) -> int:
         """What can run: a stretch that is begun ahead of time knows less of the others."""

@@ -6,6 +6,9 @@ configurations in full, the population has 20 members and a chance to exploit ev
 `bandit`: the same network and seeds, a smaller population of 8 and 2 epochs a stretch: `perturb`
 against `bandit`.
 
+`drift`: a made-up training of 20 stretches, in which the best learning rate moves from one end of
+its range to the other: what is left of the loss, by `perturb` and by `bandit`.
+
 `overhead`: a model of 10 MB whose steps cost nothing; 2 members at once, 20 stretches of one step
 each, of which the worse one exploits. All that takes time is what belongs to stretches: to save, to
 move, to load, to log. With Ray Tune installed, the same there, both members in step (`synch`): else
@@ -89,6 +92,34 @@ def bandit(seeds: int = 10) -> None:
             study = rs.search(network, SPACE, pbt, address="inline", **how)
             found.append(study.best.metrics["accuracy"])
         print(f"{seed:4} {found[0]:18.2%} {found[1]:7.2%}", flush=True)
+
+
+def drifting(config: Any, trial: Any) -> Any:
+    """A loss of 1 that each stretch takes up to 30 % off: as the learning rate is near the best."""
+    left, step = 1.0, 0
+    if trial.checkpoint:
+        left, step = trial.checkpoint["left"], trial.checkpoint["step"]
+    while True:
+        place = np.log10(config["lr"]) / 4 + 1  # in [0, 1], as is the best one
+        left *= 1 - 0.3 * np.exp(-(((place - step / (STRETCHES - 1)) / 0.1) ** 2))
+        step += 1
+        yield {"loss": left}, {"left": left, "step": step}
+
+
+def drift(seeds: int = 12) -> None:
+    """A row for each seed, and the medians."""
+    print("seed   loss left: perturb  bandit")
+    left = np.empty((seeds, 2))
+    for seed in range(seeds):
+        for i, explore in enumerate(("perturb", "bandit")):
+            pbt = rs.PopulationBased(
+                population=20, max_budget=STRETCHES, interval=1, explore=explore
+            )
+            space = {"lr": rs.Float(1e-4, 1.0, log=True)}
+            how: Any = {"seed": seed, "address": "inline", "progress": False}
+            left[seed, i] = rs.search(drifting, space, pbt, **how).best.metrics["loss"]
+        print(f"{seed:4} {left[seed, 0]:19.4f} {left[seed, 1]:7.4f}", flush=True)
+    print("median {:17.4f} {:7.4f}".format(*np.median(left, axis=0)))
 
 
 class Model:
@@ -205,4 +236,4 @@ def overhead() -> None:
 
 
 if __name__ == "__main__":
-    {"digits": digits, "bandit": bandit, "overhead": overhead}[sys.argv[1]]()
+    {"digits": digits, "bandit": bandit, "drift": drift, "overhead": overhead}[sys.argv[1]]()

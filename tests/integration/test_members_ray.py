@@ -21,7 +21,7 @@ SPACE = {"lr": Float(0.001, 0.5, log=True)}
 
 
 def pbt():
-    return rs.PopulationBased(population=5, max_budget=6, interval=2)
+    return rs.PopulationBased(population=5, max_budget=6, interval=2, inherit=("w",))
 
 
 class Large:
@@ -33,16 +33,18 @@ class Large:
     def load(self, state, trial):
         self.at("load", trial)
         self.w = np.full(50_000, 2.0) if state is None else state["w"].copy()
+        self.age = (state or {}).get("age", 0)
 
     def step(self, config, trial):
         self.at("step", trial)
-        self.w *= 1 - config["lr"]
+        self.age += 1
+        self.w *= 1 - config["lr"] / self.age
         self.trial = trial
         return {"loss": float(self.w[0])}
 
     def save(self):
         self.at("save", self.trial)
-        return {"w": self.w}
+        return {"w": self.w, "age": self.age}
 
     def at(self, stage, trial):
         """Die here, once, if it is trial 7 and somebody wants that."""
@@ -58,7 +60,7 @@ def found(tmp_path, **options):
     study = rs.search(Large, SPACE, pbt(), data=data, **how, **options)
     assert not list(tmp_path.glob("[ls]*"))
     table = study.trials.sort_by("number")
-    names = ["number", "parent", "budget", "config.lr", "metrics.loss"]
+    names = ["number", "parent", "budget", "config.lr", "metrics.loss", "metrics.inherited"]
     return study, table.select(names).to_pydict()
 
 
@@ -76,6 +78,7 @@ def test_an_actor_that_is_killed_loses_nothing(tmp_path, stage, monkeypatch):
     (tmp_path / stage).touch()
     study, rows = found(tmp_path)
     assert rows == whole
+    assert '["w"]' in rows["metrics.inherited"]
     assert study.trial(7).attempts == 2
     assert set(near) == {Shared}
 

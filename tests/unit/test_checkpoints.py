@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from raysearch.engine.checkpoint import pack, packed, reported, unpack
+from raysearch.engine.checkpoint import inherited, pack, packed, reported, unpack
+from raysearch.engine.evaluate import arguments_of
 from raysearch.engine.metrics import Invalid
-from raysearch.engine.records import Checkpoint, Trials
-from raysearch.errors import StudyCorrupt
+from raysearch.engine.objective import Signature
+from raysearch.engine.objectives import Objectives
+from raysearch.engine.records import Checkpoint, Job, Trials
+from raysearch.errors import StudyCorrupt, UsageError
 from raysearch.log.checkpoints import Checkpoints, StoredCheckpoints
 from raysearch.log.place import open_storage
 from raysearch.space import Float, Space
@@ -268,3 +271,26 @@ def test_those_that_others_may_go_on_from_stay_until_they_are_not_named(kept):
     assert start(kept, 3, parent=0) == {"step": 1, "of": 0}
     kept.retain(frozenset({1, 2}))
     assert kept.numbers() == [1, 2]
+
+
+def test_a_part_of_a_state_is_inherited_but_all_of_ones_own_is_kept():
+    data, part = pack({"w": 1.5, "momentum": 0.5}), '["w"]'
+    with pytest.raises(UsageError, match=r"\['w', 'momentum'\], found 'weights'"):
+        inherited(data, '["w", "weights"]')
+    both = Trials.concat(
+        [
+            Trials(
+                np.array([n]), SPACE.decode(np.zeros((1, 1))), np.ones(1), np.zeros(1, int), names
+            )
+            for n, names in (
+                (3, np.array([part], object)),
+                (4, None),
+                (5, np.array([part], object)),
+            )
+        ]
+    )
+    starts = {i: Checkpoint(number, 1.0, data) for i, number in enumerate((0, 0, 5))}
+    job = Job(print, SPACE, Objectives(("loss",), (False,)), seed=0)
+    called = arguments_of(job, Signature(takes_trial=True), both, [0, 0, 0], starts)
+    states = [trial.checkpoint for _, trial in called]
+    assert states == [{"w": 1.5}, {"w": 1.5, "momentum": 0.5}, {"w": 1.5, "momentum": 0.5}]

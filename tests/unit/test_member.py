@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 import raysearch as rs
@@ -65,6 +68,73 @@ def test_one_that_goes_on_where_the_instance_stands_loads_nothing():
 def test_stopping_rules_train_them_too():
     study = rs.search(Descent, SPACE, rs.StoppingASHA(max_budget=4, eta=2), trials=12, **QUIET)
     assert set(study.counts) == {"complete", "stopped"}
+
+
+class Momentum(Descent):
+    """The same with a momentum, that begins anew where it is not loaded."""
+
+    def load(self, state, trial):
+        super().load(state, trial)
+        self.v = np.zeros(2) if state is None or "v" not in state else state["v"].copy()
+
+    def step(self, config):
+        self.v = 0.9 * self.v - config["lr"] * self.w
+        self.w = self.w + self.v
+        return {"loss": float((self.w**2).sum())}
+
+    def save(self):
+        return {"w": self.w, "v": self.v}
+
+
+def momentum(config, trial):
+    member = Momentum()
+    member.load(trial.checkpoint, trial)
+    while True:
+        yield member.step(config), member.save()
+
+
+def test_what_is_not_inherited_begins_anew_where_a_member_exploits(tmp_path):
+    some = pbt(inherit=("w",))
+    study = rs.search(Momentum, SPACE, some, **QUIET)
+    table = study.trials.sort_by("number").to_pydict()
+    exploits = [n for n, names in enumerate(table["metrics.inherited"]) if names]
+    assert exploits
+    assert {table["metrics.inherited"][n] for n in exploits} == {'["w"]'}
+    assert rows(study) == rows(rs.search(momentum, SPACE, some, **QUIET))
+    assert rows(study) != rows(rs.search(momentum, SPACE, pbt(), **QUIET))
+    rs.search(momentum, SPACE, some, trials=exploits[0], study=tmp_path / "pbt", **QUIET)
+    assert rows(study) == rows(rs.search(momentum, SPACE, some, study=tmp_path / "pbt", **QUIET))
+    for number in table["number"][-5:]:
+        again = rs.replay(Momentum, study, number, **QUIET)
+        assert again.best.metrics == study.trial(number).metrics
+    assert rs.replay(momentum, again, **QUIET).best.metrics == again.best.metrics
+
+
+def test_a_trial_that_is_run_once_more_inherits_as_before(tmp_path):
+    some, states = pbt(inherit=("w",)), {}
+
+    def noted(config, trial, broken):
+        states[trial.number] = list(trial.checkpoint or {})
+        if broken and states[trial.number] == ["w"]:
+            raise RuntimeError("broken")
+        yield from momentum(config, trial)
+
+    how = {"study": tmp_path / "pbt", "checkpoints": "rungs", **QUIET}
+    study = rs.search(partial(noted, broken=True), SPACE, some, **how)
+    failed = study.trials.filter(pc.equal(study.trials["state"], "failed"))["number"].to_pylist()
+    assert failed
+    assert {n for n, names in states.items() if names == ["w"]} == set(failed)
+    states.clear()
+    study = rs.retry(partial(noted, broken=False), tmp_path / "pbt", **QUIET)
+    assert states == {number: ["w"] for number in failed}
+    assert study.trial(failed[0]).metrics["inherited"] == '["w"]'
+
+
+def test_a_name_that_is_not_in_the_state_is_told_with_those_that_are():
+    study = rs.search(momentum, SPACE, pbt(inherit=("weights",)), **QUIET)
+    errors = [error for error in study.trials["error"].to_pylist() if error]
+    assert errors
+    assert all("['w', 'v'], found 'weights'" in error for error in errors)
 
 
 class Fails(Descent):

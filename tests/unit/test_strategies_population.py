@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial, partialmethod
 from pathlib import Path
 
@@ -129,6 +130,22 @@ def test_one_that_fails_takes_over_one_that_has_not():
     assert second.parent.tolist() == [0, 1, 0, 3, 0]
 
 
+def test_only_those_that_exploit_inherit_a_part():
+    pbt = PopulationBased(population=5, max_budget=4, interval=1, inherit=["w"])
+    assert pbt == PopulationBased(population=5, max_budget=4, interval=1, inherit=("w",))
+    state, first = begun(pbt)
+    assert pbt.inherits(state, first.number) == [None] * 5
+    state, second = pbt.ask(tell(pbt, state, first, [5, 1, 2, 3, 4]), 5)
+    assert second.parent.tolist() == [1, 1, 2, 3, 4]
+    names = pbt.inherits(state, second.number)
+    assert names == [("w",), None, None, None, None]
+    assert pbt.inherits(state, second.number[::-1]) == names[::-1]
+    state, third = pbt.ask(tell(pbt, state, second, [math.nan] * 5), 5)
+    assert third.parent.tolist() == [0, 1, 2, 3, 4]  # their own
+    assert pbt.inherits(state, third.number) == [None] * 5
+    assert replace(pbt, inherit=None).inherits(state, third.number) is None
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -138,6 +155,9 @@ def test_one_that_fails_takes_over_one_that_has_not():
         ({"exploit": "truncate"}, "truncation"),
         ({"explore": "mutate"}, "explore"),
         ({"fraction": 0.6}, "fraction"),
+        ({"inherit": "weights"}, "inherit: expected a tuple of different names"),
+        ({"inherit": ()}, "inherit"),
+        ({"inherit": ("w", "w")}, "inherit"),
     ],
 )
 def test_wrong_options_are_refused(options, says):
