@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from .engine.records import INHERITED
 from .errors import UsageError
@@ -53,8 +52,8 @@ def replay(
     True
     """
     found = study if isinstance(study, Study) else Study.load(study)
-    schedule = found.schedule(number)
-    numbers, until = schedule.select(["number", "to"]).to_pydict().values()
+    schedule = found.schedule(number).to_pydict()
+    numbers, until = schedule["number"], schedule["to"]
     if None in until:
         raise UsageError(
             "replay: expected a study whose trials have budgets, such as PopulationBased's, found "
@@ -69,12 +68,14 @@ def replay(
     )
 
 
-def _inherit(study: Study, schedule: pa.Table) -> tuple[tuple[str, ...] | None, ...]:
+def _inherit(
+    study: Study, schedule: Mapping[str, Sequence[Any]]
+) -> tuple[tuple[str, ...] | None, ...]:
     """What each stretch took over of the state of the one before; None: everything."""
     column, options = METRICS + INHERITED, study.spec["strategy"]["options"]
-    if options.get("inherit") is None or column not in schedule.column_names:
-        return (None,) * len(schedule)
-    return tuple(names and tuple(json.loads(names)) for names in schedule[column].to_pylist())
+    if options.get("inherit") is None or column not in schedule:
+        return (None,) * len(schedule["number"])
+    return tuple(names and tuple(json.loads(names)) for names in schedule[column])
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,17 +31,7 @@ from .strategies.pareto import crowding, front, hypervolume
 from .trial import COMPLETE, STATES, Floats, Ints
 
 _STATES = pa.array(STATES, pa.string())
-_ALIKE = [
-    "number",
-    "state",
-    "seconds",
-    "attempts",
-    "started",
-    "worker",
-    "error",
-    "budget",
-    "parent",
-]
+_SAME = ("number", "state", "seconds", "attempts", "started", "worker", "error", "budget", "parent")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/(?!/)(.*)", re.DOTALL)  # with one slash
 
 
@@ -371,7 +361,7 @@ class Study:
         return FinishedTrial(
             config={name: self._value(name, value) for name, value in named(CONFIG).items()},
             metrics=named(METRICS),
-            **{name: row[name] for name in _ALIKE},
+            **{name: row[name] for name in _SAME},
         )
 
     def _value(self, name: str, stored: Any) -> Any:
