@@ -154,7 +154,9 @@ def test_mixed_spaces_and_three_objectives_through_ask_and_tell():
         pending += loop.ask(6 - len(pending))
         trial = pending.pop(int(rng.integers(len(pending))))
         c = trial.config
-        loop.tell(trial, [c["x"] + (c["c"] != "b"), c["n"], c["n"] * (1 - c["x"]) + (c["c"] == "a")])
+        loop.tell(
+            trial, [c["x"] + (c["c"] != "b"), c["n"], c["n"] * (1 - c["x"]) + (c["c"] == "a")]
+        )
     assert np.mean([t.config["c"] == "b" for t in loop.pareto]) > 0.7
     assert len({t.config["n"] for t in loop.pareto}) > 2
 
