@@ -190,7 +190,7 @@ class _Gather:
         self._saved: list[Checkpoint] = []
         self._state: tuple[float, State, Row] | None = None  # saved, and not sent
         self._at_once = False
-        self._kept = self._sent = 0  # when
+        self._kept = self._sent = -math.inf  # when; never so far, however young the clock is
         self._stored = time.perf_counter_ns()
 
     def __bool__(self) -> bool:
@@ -232,7 +232,7 @@ class _Gather:
     def forget(self) -> None:
         """What was held of a trial that is over; the next one's first report is kept."""
         self._held = self._state = None
-        self._kept = 0
+        self._kept = -math.inf
 
     @property
     def due(self) -> bool:
