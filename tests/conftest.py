@@ -1,4 +1,4 @@
-"""One Ray for all tests that need one."""
+"""One Ray for all tests of a worker that need one."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ def bbob() -> None:
     print("\n### BBOB, area under the ECDF of 51 targets, 5 instances\n")
     names = ["CMAES", "cma", "DifferentialEvolution", "scipy DE", "Nevergrad DE"]
     print("| parameters | " + " | ".join(names) + " |\n|---|" + "---:|" * len(names))
-    for d in (5, 10):
+    for d in (5, 10, 20):
         searches = [
             ours(rs.CMAES()),
             package_cma if importlib.util.find_spec("cma") else None,

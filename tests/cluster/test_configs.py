@@ -14,8 +14,6 @@ import yaml
 
 from raysearch.engine import ray_session
 
-pytestmark = pytest.mark.xdist_group("cluster")  # all machines are started once
-
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"
 FOLDERS = sorted(path.parent for path in CLUSTER.glob("*/README.md"))

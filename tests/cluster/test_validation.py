@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("validation")  # schemas of a megabyte are read once
-
 CLUSTER = Path(__file__).parents[2] / "cluster"
 CRDS = os.environ.get("KUBERAY_CRDS")
 needs_crds = pytest.mark.skipif(CRDS is None, reason="KUBERAY_CRDS names no folder with schemas")

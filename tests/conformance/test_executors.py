@@ -42,11 +42,6 @@ PATIENCE = 60.0
 
 Make = Callable[..., Executor]
 
-RAY = pytest.param("ray", marks=pytest.mark.xdist_group("ray"))
-
-
-ACTORS = pytest.param("actors", marks=pytest.mark.xdist_group("ray"))
-
 
 def a_class(objective):
     """The objective as a class, an instance of which is called in its place."""
@@ -99,7 +94,7 @@ def kind_of(name, request):
     return actors
 
 
-@pytest.fixture(params=["inline", RAY, ACTORS])
+@pytest.fixture(params=["inline", "ray", "actors"])
 def make(request):
     """Make an executor for an objective."""
     Kind = kind_of(request.param, request)
@@ -277,7 +272,6 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize(
     ("make_ray", "misdeed"),
     [
@@ -297,7 +291,6 @@ def test_the_death_of_a_worker_is_told(make_ray, misdeed):
     assert states(events[1]) == [COMPLETE]
 
 
-@pytest.mark.xdist_group("ray")
 def test_a_running_task_is_ended_when_cancelled(make_ray):
     executor = make_ray(lambda config: time.sleep(60) or 1.0)
     executor.submit(task(0))

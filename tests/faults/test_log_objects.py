@@ -175,7 +175,6 @@ def test_a_store_that_stays_away_ends_the_log_and_what_was_acknowledged_is_there
     assert n > 20
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.usefixtures("ray_local")
 def test_a_slow_store_holds_the_search_back_and_nothing_piles_up(tmp_path, monkeypatch):
     """What has been begun and is not stored stays within twice the slots, begun and queued."""

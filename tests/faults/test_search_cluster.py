@@ -48,7 +48,6 @@ def below(pid: int) -> Iterator[tuple[int, str]]:
             yield from below(child)
 
 
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("victim", ["gcs_server", "raylet"])
 def test_a_lost_cluster_ends_the_search_and_the_same_command_goes_on(tmp_path, victim):
     (tmp_path / "mine.py").write_text(EXPERIMENT + ASKED)

@@ -134,14 +134,12 @@ def test_a_search_that_only_fails_ends_with_the_users_error(experiment):
 # --- under Ray -----------------------------------------------------------------------------------
 
 
-@pytest.mark.xdist_group("ray")
 def test_a_search_on_ray_killed_at_any_moment_loses_nothing(experiment, head):
     flags = ["--address", head, "--concurrency", "1"]
     found = kill_again_and_again(experiment, flags, rounds=2)
     assert found == uninterrupted(experiment)
 
 
-@pytest.mark.xdist_group("ray")
 def test_the_terminal_stays_clean_when_workers_die(experiment, head):
     (experiment / "poison").touch()
     out, err = end(start(experiment, "--address", head), 0)

@@ -11,8 +11,6 @@ import pytest
 
 import raysearch as rs
 
-pytestmark = pytest.mark.xdist_group("clusters")
-
 RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 
 SEARCH = """

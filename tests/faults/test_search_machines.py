@@ -12,8 +12,6 @@ import pytest
 import raysearch as rs
 from raysearch.engine.ray_session import WATCHFUL
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 CLUSTER = """
 import sys
 import ray

@@ -10,8 +10,6 @@ import pytest
 
 import raysearch as rs
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 GROUP = Path("/sys/fs/cgroup/memory")
 
 #: Goes into a control group of its own that has little memory, and sees that as the machine.

@@ -13,8 +13,6 @@ import pytest
 import raysearch as rs
 from raysearch.engine.ray_session import WATCHFUL
 
-pytestmark = pytest.mark.xdist_group("clusters")
-
 RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 
 SEARCH = """

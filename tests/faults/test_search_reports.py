@@ -98,7 +98,6 @@ def test_a_search_with_checkpoints_killed_at_any_moment_is_the_same_once_resumed
     check(experiment)
 
 
-@pytest.mark.xdist_group("ray")
 def test_under_ray_with_workers_and_drivers_killed_it_is_the_same_search(experiment, ray_local):
     import ray
 

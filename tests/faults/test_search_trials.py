@@ -18,8 +18,6 @@ import raysearch as rs
 from raysearch.engine.signals import listening
 from raysearch.strategies.random import RandomSearch
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 SPACE = rs.Space({"x": rs.Float(-1, 1)})
 COMMAND = ("-m", "raysearch.cli", "run", "mine.py")
 

@@ -28,7 +28,6 @@ PATIENCE = 200.0
 
 pytest.importorskip("aiohttp", reason="needs ray[default]")
 pytestmark = [
-    pytest.mark.xdist_group("clusters"),
     pytest.mark.timeout(400),
     pytest.mark.skipif(
         sys.platform != "linux" or subprocess.run([*ALONE, "true"], check=False).returncode != 0,

@@ -15,7 +15,7 @@ import raysearch as rs
 from raysearch.engine.ray_crew import Actors
 from raysearch.errors import ClusterError, ClusterTooSmall, ObjectiveError, UsageError
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 
 def sphere(x):

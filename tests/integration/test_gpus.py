@@ -12,7 +12,7 @@ import ray
 import raysearch as rs
 from raysearch.errors import ClusterError
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 SPACE = {"x": rs.Float(0, 1)}
 SHARED = {"num_cpus": 0.1, "num_gpus": 0.5}  # two a device: with two devices, four at once

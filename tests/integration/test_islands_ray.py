@@ -14,7 +14,7 @@ import raysearch as rs
 from raysearch.errors import Interrupted, SearchFailed
 from raysearch.trial import FOREIGN
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 SPACE = {"x": rs.Float(-1, 1), "y": rs.Float(-1, 1)}
 ISLANDS = rs.Islands(rs.GeneticAlgorithm(population=8), islands=3, migrate_every=50)

@@ -15,7 +15,7 @@ from raysearch.engine.records import Checkpoint, Task
 from raysearch.log.checkpoints import Checkpoints
 from raysearch.space import Float
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 SPACE = {"lr": Float(0.001, 0.5, log=True)}
 

@@ -13,7 +13,7 @@ from raysearch.engine import ray_packing
 from raysearch.engine.packing import Memory
 from raysearch.errors import ClusterTooSmall
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 NEED = {4: 10.0}  # GB that trials take, of 16; the others 3
 OPTIONS = {"num_cpus": 0.1, "num_gpus": "auto"}

@@ -14,7 +14,7 @@ from raysearch.engine.records import Done, Job, Objectives, Task, Trials
 from raysearch.errors import ObjectiveError
 from raysearch.space import Float, Space
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 SPACE = Space({"x": Float(0, 1)})
 

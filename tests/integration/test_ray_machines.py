@@ -11,8 +11,6 @@ import pytest
 from raysearch.engine import ray_machines
 from raysearch.engine.ray_machines import can_grow, fit, leaving, request_of
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 REFUSED = {"category": "VcpuLimitExceeded", "description": "the quota of gpu is 0"}
 NOTE = {
     "active_nodes": {},

@@ -15,8 +15,6 @@ from raysearch.engine import ray_access, ray_session
 from raysearch.engine.ray_session import connect
 from raysearch.errors import ClusterError
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 
 def free_port() -> int:
     with socket.socket() as s:

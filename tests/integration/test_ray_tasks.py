@@ -14,7 +14,7 @@ from raysearch.engine.records import Done, Job, Lost, Objectives, Task, Trials
 from raysearch.errors import ClusterError, ObjectiveError, UsageError
 from raysearch.space import Choice, Float, Space
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 SPACE = Space({"x": Float(0, 1)})
 LOCK = threading.Lock()

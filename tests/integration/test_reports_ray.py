@@ -12,7 +12,7 @@ import raysearch as rs
 from raysearch import simulate
 from raysearch.testing.reporting import SPACE, Cutter, curves, table, train
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 
 @pytest.mark.parametrize("strategy", [rs.ASHA(max_budget=9), Cutter()], ids=["promote", "stop"])

@@ -18,7 +18,7 @@ import raysearch as rs
 from raysearch.errors import ClusterError, Interrupted, UsageError
 from raysearch.strategies.random import RandomSearch
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("ray_local")]
+pytestmark = pytest.mark.usefixtures("ray_local")
 
 EVEN = rs.QuasiRandom()
 SPACE = rs.Space({"x": rs.Float(-1, 1), "n": rs.Int(1, 100), "kind": rs.Choice(["a", "b"])})
