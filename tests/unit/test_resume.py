@@ -58,7 +58,8 @@ def after(k):
 @pytest.mark.parametrize("window", [None, 4])
 def test_an_interrupted_search_goes_on_as_the_uninterrupted_one(tmp_path, name, window):
     strategy = strategies.get(name)()
-    options = {} if window is None else {"reproducible": True, "concurrency": window}
+    options = {"trials": 26}
+    options |= {} if window is None else {"reproducible": True, "concurrency": window}
     whole = table(search(None, strategy=strategy, **options))
     for cuts in ([1], [2, 3], [10], [13, 1, 9]):
         place = tmp_path / str(cuts)
