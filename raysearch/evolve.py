@@ -151,7 +151,7 @@ class _Run:
                         "mend the objective, or take a smaller step"
                     )
                 found = valid if len(valid) else np.array([np.inf])
-                rms = float(np.sqrt(np.mean(np.square(state["sigma"], dtype=np.float64))))
+                rms = float(np.linalg.norm(state["sigma"])) / math.sqrt(len(state["sigma"]))
                 yield (
                     {
                         "loss": float(found.mean()),
@@ -176,7 +176,8 @@ class _Run:
         adapts = self.method != "openai"
         g, v = crew.sums(cloud, plus - minus, plus + minus if adapts else None)
         g *= -sigma
-        moved, memory = mean.copy(), self.rule.init(mean.copy()).restore(state["rule"])
+        moved = mean.copy()
+        memory = self.rule.init(moved).restore(state["rule"])
         self.rule.step(moved, g, memory)
         if v is not None:
             sigma = (sigma * growth(self.method, v)).astype(mean.dtype)

@@ -48,28 +48,33 @@ class State:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Copies of everything in it as named numpy arrays, ready for `np.savez`."""
-        found: dict[str, NDArray[Any]] = {"steps": np.array(self.steps)}
+        return {name: _to_numpy(x) for name, x in self._named().items()}
+
+    def _named(self) -> dict[str, Array]:
+        """Everything in it."""
+        found: dict[str, Array] = {"steps": np.array(self.steps)}
         for name, value in self.numbers.items():
             found[name] = np.array(value)
         for name, slot in self.slots.items():
             for i, x in enumerate(slot):
-                found[f"{name}.{i}"] = _to_numpy(x)
+                found[f"{name}.{i}"] = x
         for i, part in enumerate(self.inner):
-            found |= {f"{i}.{name}": x for name, x in part.arrays().items()}
+            found |= {f"{i}.{name}": x for name, x in part._named().items()}
         return found
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Take over what `arrays` gave, into a state made by init with the same parameters."""
-        expected = self.arrays()
+        expected = self._named()
         if set(arrays) != set(expected):
             raise UsageError(
                 f"restore: expected the arrays {sorted(expected)}, found {sorted(arrays)}; "
                 "use the rule and parameters that the state was saved with"
             )
         for name, old in expected.items():
-            if old.shape != arrays[name].shape:
+            if tuple(old.shape) != arrays[name].shape:
                 raise UsageError(
-                    f"restore: {name}: expected shape {old.shape}, found {arrays[name].shape}"
+                    f"restore: {name}: expected shape {tuple(old.shape)}, found "
+                    f"{arrays[name].shape}"
                 )
         self.steps = int(arrays["steps"])
         self.numbers = {name: float(arrays[name]) for name in self.numbers}
