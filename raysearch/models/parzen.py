@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from ..space import Choice, Space
+from ..space import Space
 from ..trial import Floats, Ints
 
 FLAT = 1e3  # a standard deviation, in edges of the cube, that leaves [0, 1] uniform
@@ -75,18 +75,17 @@ class Layout:
 def layout(space: Space) -> Layout:
     """The layout of a space.
 
-    >>> from raysearch.space import Float
+    >>> from raysearch.space import Choice, Float
     >>> layout(Space({"x": Float(0, 1), "c": Choice(["a", "b"])})).cells
     {1: array([0. , 0.5, 1. ])}
     """
-    cells, unordered = {}, []
+    cells = {}
     for i, parameter in enumerate(space.axes):
-        unordered.append(isinstance(parameter, Choice) and not parameter.ordered)
-        if parameter.size <= _CELLS or unordered[-1]:
+        if parameter.size <= _CELLS or parameter.unordered:
             places = parameter.encode(parameter.nth(np.arange(int(parameter.size))))
             inner = (places[1:] + places[:-1]) / 2
             cells[i] = np.concatenate([[0.0], inner, [1.0]])
-    return Layout(cells, np.array(unordered))
+    return Layout(cells, np.array([parameter.unordered for parameter in space.axes]))
 
 
 class Parzen:
