@@ -107,8 +107,8 @@ class Parzen:
     def __init__(self, layout: Layout, centre: Floats, spread: Floats, weight: Floats) -> None:
         self.layout, self.centre, self.spread = layout, centre, spread
         self.weight = weight / weight.sum(axis=2, keepdims=True)
-        self._low = ndtr(-centre / spread)
-        self._mass = ndtr((1 - centre) / spread) - self._low
+        self._low, self._high = ndtr(-centre / spread), ndtr((1 - centre) / spread)
+        self._mass = self._high - self._low
 
     @cached_property
     def _normal(self) -> tuple[Floats, Floats, Floats]:
@@ -129,7 +129,8 @@ class Parzen:
                 own = np.searchsorted(edges[1:-1], m, side="right")
                 ratio = s + (own == np.arange(n)[:, None]) * (n * (1 - s))
             else:
-                below = ndtr((edges[:, None] - m) / s)
+                inner = ndtr((edges[1:-1, None] - m) / s)
+                below = np.concatenate([self._low[None, :, i], inner, self._high[None, :, i]])
                 width = edges[1:, None] - edges[:-1, None]
                 ratio = (below[1:] - below[:-1]) / (width * self._mass[:, i])
             tables[i] = np.log(np.maximum(ratio @ self.weight[:, i].T, _LEAST))
