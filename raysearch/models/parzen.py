@@ -126,7 +126,7 @@ class Parzen:
             m, s = self.centre[:, i], self.spread[:, i]
             if self.layout.unordered[i]:
                 n = len(edges) - 1
-                own = np.searchsorted(edges[1:-1], m, side="right")
+                own = edges[1:-1].searchsorted(m, side="right")
                 ratio = s + (own == np.arange(n)[:, None]) * (n * (1 - s))
             else:
                 inner = ndtr((edges[1:-1, None] - m) / s)
@@ -143,7 +143,7 @@ class Parzen:
         """
         total = np.zeros((len(x), len(self.weight)))
         for i, table in self._tables.items():
-            cell = np.searchsorted(self.layout.cells[i][1:-1], x[:, i], side="right")
+            cell = self.layout.cells[i][1:-1].searchsorted(x[:, i], side="right")
             total += table[cell] if active is None else table[cell] * active[:, i : i + 1]
         smooth = self.layout.smooth
         if len(smooth):
