@@ -12,6 +12,7 @@ A counter has four words of 64 bits; they are shared out as
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,13 +116,13 @@ def trial_seeds(seed: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     >>> trial_seeds(7, np.array([3, 4])).tolist() == trial_seeds(7, np.arange(5))[3:].tolist()
     True
     """
-    step = np.diff(numbers)
-    breaks = np.flatnonzero((step < 1) | (step > _FAR)) + 1
     seeds = np.empty(len(numbers), dtype=np.uint64)
-    for at in np.split(np.arange(len(numbers)), breaks):
-        if len(at):
-            first, last = int(numbers[at[0]]), int(numbers[at[-1]])
-            bits = _philox(seed, first, 0, 0, 2)
-            words = bits.random_raw((last - first + 1) * _WORDS)
-            seeds[at] = words[(numbers[at] - first) * _WORDS]  # one word per block
+    if not len(numbers):
+        return seeds.astype(np.int64)
+    step = numbers[1:] - numbers[:-1]
+    breaks = ((step < 1) | (step > _FAR)).nonzero()[0] + 1
+    for start, end in pairwise([0, *breaks.tolist(), len(numbers)]):
+        first, last = int(numbers[start]), int(numbers[end - 1])
+        words = _philox(seed, first, 0, 0, 2).random_raw((last - first + 1) * _WORDS)
+        seeds[start:end] = words[(numbers[start:end] - first) * _WORDS]  # one word per block
     return (seeds >> np.uint64(32)).astype(np.int64)
