@@ -12,7 +12,11 @@ A counter has four words of 64 bits; they are shared out as
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -21,6 +25,25 @@ from .errors import UsageError
 _WORDS = 4  # 64-bit words in one block of Philox
 _LIMIT = 2**64
 _FAR = 256  # numbers further apart have generators of their own
+
+
+class _Key(ISeedSequence):
+    """Seeds a generator with the very key of a stream; what is given as `key=` comes after entropy
+    of the operating system, which takes longer than a block.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> NDArray[Any]:
+        """The seed, and zeros."""
+        return np.array([self._seed, *[0] * (n_words - 1)], dtype=dtype)
+
+
+def _philox(seed: int, *counter: int) -> np.random.Philox:
+    """The generator of a stream, before the block of these four words."""
+    key = _Key(seed)
+    return np.random.Philox(key, counter=list(counter))  # type: ignore[arg-type]  # see ISeedSequence
 
 
 def check_seed(seed: int) -> int:
@@ -48,7 +71,7 @@ def uniform(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArr
     True
     """
     blocks = -(-width // _WORDS)  # per draw, so that every draw starts a block
-    bits = np.random.Philox(key=seed, counter=[first * blocks, 0, stream, 0])
+    bits = _philox(seed, first * blocks, 0, stream, 0)
     return np.random.Generator(bits).random((n, blocks * _WORDS))[:, :width]
 
 
@@ -64,12 +87,12 @@ def normal(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArra
 
 def generator(seed: int, k: int, stream: int = 0) -> np.random.Generator:
     """A numpy generator of its own for draw k, for use where the number of draws varies."""
-    return np.random.Generator(np.random.Philox(key=seed, counter=[0, k, stream, 1]))
+    return np.random.Generator(_philox(seed, 0, k, stream, 1))
 
 
 def derived(seed: int, k: int) -> int:
     """A seed of its own for part k of a search, in [0, 2**64)."""
-    return int(np.random.Philox(key=seed, counter=[k, 0, 0, 3]).random_raw())
+    return int(_philox(seed, k, 0, 0, 3).random_raw())
 
 
 def ones(seed: int, k: int, first: int, n: int, stream: int = 0) -> NDArray[np.uint8]:
@@ -83,7 +106,7 @@ def ones(seed: int, k: int, first: int, n: int, stream: int = 0) -> NDArray[np.u
     >>> bool((ones(7, 3, 0, 96)[32:] == ones(7, 3, 32, 64)).all())
     True
     """
-    bits = np.random.Philox(key=seed, counter=[first // 32, k, stream, 4])
+    bits = _philox(seed, first // 32, k, stream, 4)
     return np.bitwise_count(bits.random_raw(-(-n // 8)).view(np.uint8)[:n])
 
 
@@ -93,13 +116,13 @@ def trial_seeds(seed: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     >>> trial_seeds(7, np.array([3, 4])).tolist() == trial_seeds(7, np.arange(5))[3:].tolist()
     True
     """
-    step = np.diff(numbers)
-    breaks = np.flatnonzero((step < 1) | (step > _FAR)) + 1
     seeds = np.empty(len(numbers), dtype=np.uint64)
-    for at in np.split(np.arange(len(numbers)), breaks):
-        if len(at):
-            first, last = int(numbers[at[0]]), int(numbers[at[-1]])
-            bits = np.random.Philox(key=seed, counter=[first, 0, 0, 2])
-            words = bits.random_raw((last - first + 1) * _WORDS)
-            seeds[at] = words[(numbers[at] - first) * _WORDS]  # one word per block
+    if not len(numbers):
+        return seeds.astype(np.int64)
+    step = numbers[1:] - numbers[:-1]
+    breaks = ((step < 1) | (step > _FAR)).nonzero()[0] + 1
+    for start, end in pairwise([0, *breaks.tolist(), len(numbers)]):
+        first, last = int(numbers[start]), int(numbers[end - 1])
+        words = _philox(seed, first, 0, 0, 2).random_raw((last - first + 1) * _WORDS)
+        seeds[start:end] = words[(numbers[start:end] - first) * _WORDS]  # one word per block
     return (seeds >> np.uint64(32)).astype(np.int64)

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from ..space import Choice, Space
+from ..space import Space
 from ..trial import Floats, Ints
 
 FLAT = 1e3  # a standard deviation, in edges of the cube, that leaves [0, 1] uniform
@@ -75,18 +75,17 @@ class Layout:
 def layout(space: Space) -> Layout:
     """The layout of a space.
 
-    >>> from raysearch.space import Float
+    >>> from raysearch.space import Choice, Float
     >>> layout(Space({"x": Float(0, 1), "c": Choice(["a", "b"])})).cells
     {1: array([0. , 0.5, 1. ])}
     """
-    cells, unordered = {}, []
+    cells = {}
     for i, parameter in enumerate(space.axes):
-        unordered.append(isinstance(parameter, Choice) and not parameter.ordered)
-        if parameter.size <= _CELLS or unordered[-1]:
+        if parameter.size <= _CELLS or parameter.unordered:
             places = parameter.encode(parameter.nth(np.arange(int(parameter.size))))
             inner = (places[1:] + places[:-1]) / 2
             cells[i] = np.concatenate([[0.0], inner, [1.0]])
-    return Layout(cells, np.array(unordered))
+    return Layout(cells, np.array([parameter.unordered for parameter in space.axes]))
 
 
 class Parzen:
@@ -108,8 +107,8 @@ class Parzen:
     def __init__(self, layout: Layout, centre: Floats, spread: Floats, weight: Floats) -> None:
         self.layout, self.centre, self.spread = layout, centre, spread
         self.weight = weight / weight.sum(axis=2, keepdims=True)
-        self._low = ndtr(-centre / spread)
-        self._mass = ndtr((1 - centre) / spread) - self._low
+        self._low, self._high = ndtr(-centre / spread), ndtr((1 - centre) / spread)
+        self._mass = self._high - self._low
 
     @cached_property
     def _normal(self) -> tuple[Floats, Floats, Floats]:
@@ -127,10 +126,11 @@ class Parzen:
             m, s = self.centre[:, i], self.spread[:, i]
             if self.layout.unordered[i]:
                 n = len(edges) - 1
-                own = np.searchsorted(edges[1:-1], m, side="right")
+                own = edges[1:-1].searchsorted(m, side="right")
                 ratio = s + (own == np.arange(n)[:, None]) * (n * (1 - s))
             else:
-                below = ndtr((edges[:, None] - m) / s)
+                inner = ndtr((edges[1:-1, None] - m) / s)
+                below = np.concatenate([self._low[None, :, i], inner, self._high[None, :, i]])
                 width = edges[1:, None] - edges[:-1, None]
                 ratio = (below[1:] - below[:-1]) / (width * self._mass[:, i])
             tables[i] = np.log(np.maximum(ratio @ self.weight[:, i].T, _LEAST))
@@ -143,7 +143,7 @@ class Parzen:
         """
         total = np.zeros((len(x), len(self.weight)))
         for i, table in self._tables.items():
-            cell = np.searchsorted(self.layout.cells[i][1:-1], x[:, i], side="right")
+            cell = self.layout.cells[i][1:-1].searchsorted(x[:, i], side="right")
             total += table[cell] if active is None else table[cell] * active[:, i : i + 1]
         smooth = self.layout.smooth
         if len(smooth):

@@ -74,6 +74,8 @@ RULES: dict[str, type[Rule]] = {
         LARS, LAMB, Adafactor, Muon, SOAP, Prodigy, ScheduleFree,
     )
 }  # fmt: skip
+#: those that move vectors; Muon moves matrices alone
+VECTOR_RULES = {name: rule for name, rule in RULES.items() if rule is not Muon}
 
 __all__ = [
     "BFGS",
@@ -87,6 +89,7 @@ __all__ = [
     "SCHEDULES",
     "SGD",
     "SOAP",
+    "VECTOR_RULES",
     "Accumulate",
     "AdaBelief",
     "Adadelta",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ Ints = NDArray[np.int64]
 
 #: So many bins can be told apart on the unit interval in float64, with room to spare.
 MOST = 2**40
+_FEW = 1024  # bins whose ends are kept, at most
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,20 @@ class LogBins:
         object.__setattr__(self, "_start", start)
         object.__setattr__(self, "_span", end - start)
 
+    @cached_property
+    def _ends(self) -> Floats:
+        """(n - 1,) the logarithms at which bins meet; of few bins only."""
+        t = self._log(np.arange(self.n))
+        return np.asarray((t[:-1] + t[1:]) / 2)
+
     def _log(self, k: Ints) -> Floats:
         return np.asarray(np.log1p(k * self.ratio))  # log1p, as neighbours may differ by little
 
     def bin(self, u: Floats) -> Ints:
         """(any shape) the bins in which the places u in [0, 1] lie."""
         t = self._start + self._span * u
+        if self.n <= _FEW:
+            return np.asarray(self._ends.searchsorted(t))
         below = np.floor(np.expm1(t) / self.ratio)
         k = np.minimum(np.maximum(below, 0), self.n - 2).astype(np.int64)
         return np.asarray(k + (t > (self._log(k) + self._log(k + 1)) / 2))

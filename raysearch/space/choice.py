@@ -73,6 +73,10 @@ class Choice(Parameter):
         return np.int64
 
     @property
+    def unordered(self) -> bool:
+        return not self.ordered
+
+    @property
     def middle(self) -> Any:
         return self.values[len(self.values) // 2 if self.ordered else 0]
 

@@ -73,6 +73,11 @@ class Parameter(ABC):
         return self
 
     @property
+    def unordered(self) -> bool:
+        """Whether its values are merely different, so that no two are neighbours."""
+        return False
+
+    @property
     @abstractmethod
     def middle(self) -> Any:
         """The default where none is given."""

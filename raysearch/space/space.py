@@ -114,6 +114,11 @@ class Space:
         every = Lattice({name: parameter.axis for name, parameter in self.parameters.items()})
         return math.inf if every.endless else every.size
 
+    @property
+    def conditional(self) -> bool:
+        """Whether some parameter is not always active."""
+        return bool(self._conditions)
+
     def decode(self, x: Floats) -> Columns:
         """Typed columns at the points x, shape (n, d), of the unit cube.
 

@@ -119,7 +119,7 @@ def check(strategy: object, objectives: int = 1) -> None:
             f"strategy: expected one such as RandomSearch(), found {found}{_instead(strategy)}"
         )
     if not strategy.takes(objectives):
-        able = [get(name).__name__ for name in names() if get(name).multi_objective]
+        able = [f"{cls.__name__}()" for cls in map(get, STRATEGIES) if cls().takes(objectives)]
         raise UsageError(
             f"strategy: {strategy!r} takes one objective, found {objectives}; "
             f"take one of {able}, or weigh the objectives into one"

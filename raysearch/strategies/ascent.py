@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize
 
-from ..space import Choice, Space
+from ..space import Space
 from ..trial import Floats, Ints
 from .features import encoding, features
 from .memo import per_space
@@ -123,7 +123,7 @@ def _moves(space: Space, x: Floats, rng: np.random.Generator) -> tuple[Ints, Flo
     for i in _discrete(space):
         parameter, size = space.axes[i], int(space.axes[i].size)
         k = parameter.index(parameter.decode(x[:, i]))
-        near = not isinstance(parameter, Choice) or parameter.ordered
+        near = not parameter.unordered
         others = np.array([-1, 1]) if near else np.arange(1, size)
         if len(others) > _MOVES:
             others = np.sort(rng.choice(others, _MOVES, replace=False))

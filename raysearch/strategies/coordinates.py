@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from ..space import Array, Choice, Space
+from ..space import Array, Space
 from ..trial import Floats, Ints
 from .base import Mask
 from .memo import per_space
@@ -57,7 +57,7 @@ def coordinates(space: Space) -> Coordinates:
     """The coordinates of this space, by kind."""
     metric, discrete, unordered, sizes = [], [], [], []
     for i, parameter in enumerate(space.axes):
-        if isinstance(parameter, Choice) and not parameter.ordered:
+        if parameter.unordered:
             if parameter.size > 1:
                 unordered.append(i)
                 sizes.append(int(parameter.size))

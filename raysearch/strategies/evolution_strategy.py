@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ..errors import UsageError
-from ..optim import RULES, Rule
+from ..optim import VECTOR_RULES, Rule
 from ..rng import uniform
 from ..space import Space
 from ..trial import Batch, Floats, Ints, Outcome
@@ -55,11 +55,9 @@ _STREAM = 3  # of random numbers for beginning anew
 _VANISHED = 1e-12  # of the initial step
 _ELSEWHERE = -1.0  # generation of a point that no distribution has drawn
 _MOST = 0.2  # change of sigma at once, for pgpe
-#: the rules that have a learning rate, and move vectors
+#: the rules that have a learning rate
 _MOVERS = {
-    name: rule
-    for name, rule in RULES.items()
-    if name != "Muon" and "lr" in {f.name for f in fields(rule)}
+    name: rule for name, rule in VECTOR_RULES.items() if "lr" in {f.name for f in fields(rule)}
 }
 
 

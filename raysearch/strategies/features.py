@@ -50,7 +50,7 @@ def encoding(space: Space) -> Encoding:
     column, movable = [], []
     names = [name for name, p in space.parameters.items() for _ in range(p.width)]
     for i, (name, parameter) in enumerate(zip(names, space.axes, strict=True)):
-        mark = _is_mark(parameter)
+        mark = parameter.unordered
         width = 1 if mark or not parameter.conditions else 2
         column.append(len(group))
         movable.append(not mark and parameter.size > 1 and name not in parents)
@@ -67,14 +67,10 @@ def features(space: Space, x: Floats) -> Floats:
     found = np.zeros((len(x), len(code.layout.group)))
     for i, parameter in enumerate(space.axes):
         first = code.column[i]
-        if _is_mark(parameter):
+        if parameter.unordered:
             found[:, first] = np.where(active[:, i], parameter.decode(x[:, i]), parameter.size)
         else:
             found[:, first] = x[:, i]
             if parameter.conditions:
                 found[:, first + 1] = np.where(active[:, i], 0.0, _OFF)
     return found
-
-
-def _is_mark(parameter: object) -> bool:
-    return isinstance(parameter, Choice) and not parameter.ordered

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,8 +31,17 @@ from .base import ANY_NUMBER, AnyStrategy, State, Strategy
 from .known import Known, fresh, keys_of
 from .random import RandomSearch
 
-#: number of a point with its copy, of one that its copy does not wait for
+#: number of a point with its copy, of one that its copy does not wait for; and who has proposed
+#: it, where the sampler does not say
 NOBODY = -1
+
+
+class Origin(NamedTuple):
+    """Where a point comes from: a copy of the sampler, its number there, its author's index."""
+
+    copy: int
+    own: int
+    author: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +52,20 @@ class Copies:
     states     one for each rung; a single one if it is blind
     successes  (r,) how many points have succeeded at each rung
     known      the configurations that any of them has proposed or was told
+    authors    whom the sampler has named as proposers of its points; none: itself
     """
 
     blind: bool
     states: tuple[State, ...]
     successes: Ints
     known: Known = field(default_factory=Known)
+    authors: tuple[str, ...] = ()
 
-    def propose(self, sampler: AnyStrategy, bottom: int) -> tuple[Copies, Floats, int, int]:
+    def propose(self, sampler: AnyStrategy, bottom: int) -> tuple[Copies, Floats, Origin]:
         """A new point that is to begin at rung `bottom`.
 
-        Returns the copies; the point (1, d), or (0, d) if the sampler has none now; the copy
-        that has proposed it; and its number there.
+        Returns the copies; the point (1, d), or (0, d) if the sampler has none now; and where it
+        comes from.
         """
         copies, space = self, self.states[0].space
         for c in self._order(bottom):
@@ -67,9 +78,18 @@ class Copies:
                 own = NOBODY if self.blind else int(batch.number[0])
                 if ok[0]:
                     copies = replace(copies, known=copies.known.add(keys[finite]))
-                    return copies, batch.x, c, own
+                    copies, author = copies._signed(sampler.proposers(copy, batch.number))
+                    return copies, batch.x, Origin(c, own, author)
                 copies = copies.pass_over(sampler, c, own, space.snap(batch.x), 1)
-        return copies, np.empty((0, space.dim)), 0, NOBODY
+        return copies, np.empty((0, space.dim)), Origin(0, NOBODY, NOBODY)
+
+    def _signed(self, names: list[str] | None) -> tuple[Copies, int]:
+        """The copies that know who has proposed a point, and the index of that name."""
+        if names is None:
+            return self, NOBODY
+        new = tuple(name for name in names if name not in self.authors)
+        copies = replace(self, authors=self.authors + new)
+        return copies, copies.authors.index(names[0])
 
     def _order(self, bottom: int) -> list[int]:
         """Copies to be asked: the highest that knows enough, then those below it."""
@@ -107,9 +127,14 @@ class Copies:
 
 @dataclass(frozen=True, eq=False)
 class FidelityState(State):
-    """What every multi-fidelity strategy's state has: the sampler's copies."""
+    """What every multi-fidelity strategy's state has.
+
+    copies   of the sampler
+    pending  (p, w) points asked and not told: first their number, last their origin
+    """
 
     copies: Copies = field(kw_only=True)
+    pending: Ints = field(kw_only=True)
 
 
 S = TypeVar("S", bound=FidelityState)
@@ -138,6 +163,14 @@ class Fidelity(Strategy[S]):
 
     def costs(self) -> str | None:
         return self.sampler.costs()
+
+    def proposers(self, state: S, number: Ints) -> list[str] | None:
+        """Whom the sampler has named; who goes on is named as the one that it was at first."""
+        authors, pending = state.copies.authors, state.pending
+        if not authors:
+            return None
+        rows = np.searchsorted(pending[:, 0], number)
+        return [authors[author] for author in pending[rows, -1].tolist()]
 
     @abstractmethod
     def budgets(self) -> tuple[float, ...]:

@@ -93,7 +93,7 @@ class GaussianProcess(Strategy[GaussianState]):
     acquisition  "ei", the expected improvement; "ucb", the upper confidence bound, for one
                  objective; "thompson", functions drawn from the model
     cost         name of a metric, > 0, that tells what a trial has cost, or "seconds", how long it
-                 ran: cheap trials are preferred. Drawn functions do not look at it
+                 ran: cheap trials are preferred. Functions that are drawn do not look at it
 
     Raises UsageError if an option is out of range.
 
@@ -120,6 +120,11 @@ class GaussianProcess(Strategy[GaussianState]):
         check_choice(self, "acquisition", ("ei", "ucb", "thompson"))
         if self.cost is not None and (not isinstance(self.cost, str) or not self.cost):
             raise UsageError(f"option cost: expected the name of a metric, found {self.cost!r}")
+        if self.cost is not None and self.acquisition == "thompson":
+            raise UsageError(
+                "option cost: expected None with acquisition='thompson', which does not look at "
+                f"costs, found {self.cost!r}; take acquisition='ei' or 'ucb'"
+            )
 
     def takes(self, objectives: int) -> bool:
         return objectives == 1 or self.acquisition != "ucb"

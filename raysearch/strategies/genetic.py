@@ -23,23 +23,19 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..space import Space
-from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
-from .base import State, Strategy
-from .coordinates import snapped
-from .known import Known
+from ..trial import Batch, Floats, Ints, Outcome
+from .base import Strategy
+from .breeding import Breeding, arrived, bred
 from .options import check_choice, check_float, check_int
 from .pending import Pending
-from .proposals import settle
-from .variation import children, width
 
 
 @dataclass(frozen=True, eq=False)
-class GeneticState(State):
+class GeneticState(Breeding):
     """Parents, and the generation that is being told; see the head of this file.
 
-    told     (b, d) children, b < N
-    losses   (b,) of these
-    pending  places (d) of points
+    told    (b, d) children, b < N
+    losses  (b,) of these
     """
 
     x: Floats = field(kw_only=True)
@@ -47,8 +43,6 @@ class GeneticState(State):
     age: Ints = field(kw_only=True)
     told: Floats = field(kw_only=True)
     losses: Floats = field(kw_only=True)
-    pending: Pending = field(kw_only=True)
-    known: Known = field(default_factory=Known)
 
 
 @dataclass(frozen=True)
@@ -106,27 +100,13 @@ class GeneticAlgorithm(Strategy[GeneticState]):
 
     def ask(self, state: GeneticState, n: int) -> tuple[GeneticState, Batch]:
         """Children of the parents; random points as long as there are none."""
-        space, d, t = state.space, state.space.dim, self.tournament
         sigma = self.step if self.mutation == "gaussian" else None
-
-        def propose(numbers: Ints, draws: Floats) -> Floats:
-            if not len(state.x):
-                return snapped(space, draws[:, :d])
-            return children(space, state.x, draws, t, sigma=sigma)
-
-        x, known = settle(space, state.known, state.seed, state.asked, n, width(d), propose)
-        number = np.arange(state.asked, state.asked + len(x))
-        pending = state.pending.add(number, x)
-        state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
-        return state, Batch(x.copy(), number)
+        return bred(state, n, state.x, self.tournament, sigma)
 
     def tell(self, state: GeneticState, batch: Batch, outcome: Outcome) -> GeneticState:
         """Complete the generation, and others after it."""
-        pending, x, _ = state.pending.take(batch.number)
-        foreign = batch.number == FOREIGN
-        x[foreign] = batch.x[foreign]
+        state, x = arrived(state, batch)
         loss = outcome.loss[:, 0]
-        state = replace(state, pending=pending, known=state.known.tell(state.space, batch))
         left = np.flatnonzero(~np.isnan(loss))
         while len(left):
             lacking = self.population - len(state.losses)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..errors import UsageError
-from ..optim import RULES
+from ..optim import VECTOR_RULES
 from ..rng import derived, uniform
 from ..space import Space
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
@@ -119,7 +119,7 @@ class GradientSearch(Strategy[GradientState]):
                 "take its sampler"
             )
         check_int(self, "starts")
-        check_choice(self, "rule", ["L-BFGS", *RULES])
+        check_choice(self, "rule", ["L-BFGS", *VECTOR_RULES])
         check_float(self, "rate", 0, 0.5)
         check_choice(self, "estimate", ["spsa", "differences"])
         check_float(self, "spread", 0, 0.25)

@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 
 from ..space import Space
 from ..trial import FOREIGN, ROOT, Batch, Floats, Ints, Outcome
-from .fidelity import NOBODY, Fidelity, FidelityState, check_budget, check_eta, ladder, row
+from .fidelity import (
+    NOBODY,
+    Fidelity,
+    FidelityState,
+    Origin,
+    check_budget,
+    check_eta,
+    ladder,
+    row,
+)
 from .pareto import ranked
 
 
@@ -30,26 +39,26 @@ class Rung:
 
     number    (k,) of the points       x     (k, d) where they are    loss  (k, m)
     promoted  (k,) whether they went on
-    copy      (k,) of the sampler that has proposed each   own  (k,) its number there, or NOBODY
+    origin    (k, 3) where each comes from
     """
 
     number: Ints
     x: Floats
     loss: Floats
     promoted: NDArray[np.bool_]
-    copy: Ints
-    own: Ints
+    origin: Ints
 
     @classmethod
     def empty(cls, dim: int) -> Rung:
         """Nobody has come here yet."""
         none = np.zeros(0, dtype=np.int64)
-        return cls(none, np.zeros((0, dim)), np.zeros((0, 1)), none.astype(bool), none, none)
+        origin = np.zeros((0, 3), dtype=np.int64)
+        return cls(none, np.zeros((0, dim)), np.zeros((0, 1)), none.astype(bool), origin)
 
     def __len__(self) -> int:
         return len(self.number)
 
-    def insert(self, number: int, x: Floats, loss: Floats, copy: int, own: int) -> Rung:
+    def insert(self, number: int, x: Floats, loss: Floats, origin: Origin) -> Rung:
         """With one more result, x (1, d) and loss (1, m), in its place."""
         losses = np.concatenate([self.loss, loss]) if len(self) else loss
         order = ranked(losses)
@@ -58,8 +67,7 @@ class Rung:
             np.concatenate([self.x, x])[order],
             losses[order],
             np.append(self.promoted, False)[order],
-            np.append(self.copy, copy)[order],
-            np.append(self.own, own)[order],
+            np.concatenate([self.origin, [origin]])[order],
         )
 
     def candidate(self, best: int) -> int | None:
@@ -77,12 +85,11 @@ class HalvingState(FidelityState):
     """Where all points are.
 
     brackets  their rungs; below a bracket's bottom they stay empty
-    pending   (p, 5) points asked and not told: number, bracket, rung, copy, number in copy
+    pending   (p, 6) points asked and not told: number, bracket, rung, origin
     spent     (b,) budget handed out in each bracket
     """
 
     brackets: tuple[tuple[Rung, ...], ...] = field(kw_only=True)
-    pending: Ints = field(kw_only=True)
     spent: Floats = field(kw_only=True)
 
 
@@ -123,7 +130,7 @@ class Halving(Fidelity[HalvingState]):
             seed,
             copies=self._copies(space, seed),
             brackets=((Rung.empty(space.dim),) * rungs,) * len(bottoms),
-            pending=np.zeros((0, 5), dtype=np.int64),
+            pending=np.zeros((0, 6), dtype=np.int64),
             spent=np.zeros(len(bottoms)),
         )
 
@@ -154,16 +161,18 @@ class Halving(Fidelity[HalvingState]):
 
     def _place(self, state: HalvingState, number: int, one: Batch, result: Outcome) -> HalvingState:
         at = int(np.argmax(state.pending[:, 0] == number))
-        _, bracket, r, copy, own = state.pending[at].tolist()
+        _, bracket, r, copy, own, author = state.pending[at].tolist()
         copies, failed = state.copies, np.isnan(result.loss).any()
         copies = copies.observe(self.sampler, r, own if copy == r else NOBODY, one, result)
-        rung = state.brackets[bracket][r].insert(number, one.x, result.loss, copy, own)
+        origin = Origin(copy, own, author)
+        rung = state.brackets[bracket][r].insert(number, one.x, result.loss, origin)
         place = int(np.argmax(rung.number == number))
         if copy > r and (failed or place >= self.best(rung)):
             copies = copies.pass_over(self.sampler, copy, own, one.x, result.loss.shape[1])
             own = NOBODY
-        own = NOBODY if copy == r else own
-        rung = replace(rung, own=np.where(rung.number == number, own, rung.own))
+        origins = rung.origin.copy()
+        origins[place] = copy, NOBODY if copy == r else own, author
+        rung = replace(rung, origin=origins)
         state = _with_rung(replace(state, copies=copies), bracket, r, rung)
         return replace(state, pending=np.delete(state.pending, at, axis=0))
 
@@ -178,9 +187,9 @@ class Halving(Fidelity[HalvingState]):
     def _sample(self, state: HalvingState, bracket: int) -> tuple[HalvingState, Job | None]:
         """A new point at the bottom of a bracket, if the sampler has one."""
         r = self.bottoms()[bracket]
-        copies, x, copy, own = state.copies.propose(self.sampler, r)
+        copies, x, origin = state.copies.propose(self.sampler, r)
         state = replace(state, copies=copies)
-        return self._asked(state, bracket, r, copy, own, x, ROOT) if len(x) else (state, None)
+        return self._asked(state, bracket, r, origin, x, ROOT) if len(x) else (state, None)
 
     def _promote(
         self, state: HalvingState, bracket: int, r: int, i: int
@@ -188,14 +197,14 @@ class Halving(Fidelity[HalvingState]):
         """Point i of a rung goes on to the next one."""
         rung = state.brackets[bracket][r]
         state = _with_rung(state, bracket, r, rung.promote(i))
-        copy, own, parent = int(rung.copy[i]), int(rung.own[i]), int(rung.number[i])
-        return self._asked(state, bracket, r + 1, copy, own, rung.x[i : i + 1], parent)
+        origin, parent = Origin(*rung.origin[i].tolist()), int(rung.number[i])
+        return self._asked(state, bracket, r + 1, origin, rung.x[i : i + 1], parent)
 
     def _asked(
-        self, state: HalvingState, bracket: int, r: int, copy: int, own: int, x: Floats, parent: int
+        self, state: HalvingState, bracket: int, r: int, origin: Origin, x: Floats, parent: int
     ) -> tuple[HalvingState, Job]:
         budget = self.budgets()[r]
-        entry = np.array([[state.asked, bracket, r, copy, own]])
+        entry = np.array([[state.asked, bracket, r, *origin]])
         spent = state.spent + budget * (np.arange(len(state.spent)) == bracket)
         pending = np.concatenate([state.pending, entry])
         state = replace(state, asked=state.asked + 1, pending=pending, spent=spent)

@@ -16,7 +16,7 @@ import math
 import numpy as np
 from scipy.special import ndtri
 
-from ..space import Choice, Space
+from ..space import Space
 from ..trial import Floats, Ints
 from .memo import per_space
 
@@ -40,7 +40,7 @@ def neighbours(space: Space, at: Floats, sigma: Floats, draws: Floats) -> Floats
         parameter = space.axes[i]
         last = int(parameter.size) - 1
         k = parameter.index(parameter.decode(x[:, i]))
-        if not isinstance(parameter, Choice) or parameter.ordered:
+        if not parameter.unordered:
             to = parameter.index(parameter.decode(moved[:, i]))
             nudge = (to == k) & (coin[:, i] < rate)
             step = np.where(z[:, i] < 0.5, -1, 1)

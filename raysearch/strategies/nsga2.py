@@ -25,15 +25,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..space import Space
-from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
-from .base import State, Strategy
-from .coordinates import snapped
-from .known import Known
+from ..trial import Batch, Floats, Ints, Outcome
+from .base import Strategy
+from .breeding import Breeding, arrived, bred
 from .options import check_int
 from .pareto import crowding, fronts, violations
 from .pending import Pending
-from .proposals import settle
-from .variation import children, width
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +58,11 @@ class Members:
 
 
 @dataclass(frozen=True, eq=False)
-class NSGAState(State):
-    """Parents, best first; children that have been told; places (d) of points that are pending."""
+class NSGAState(Breeding):
+    """Parents, best first; and children that have been told."""
 
     parents: Members = field(kw_only=True)
     told: Members = field(kw_only=True)
-    pending: Pending = field(kw_only=True)
-    known: Known = field(default_factory=Known)
 
 
 @dataclass(frozen=True)
@@ -101,22 +96,11 @@ class NSGA2(Strategy[NSGAState]):
 
     def ask(self, state: NSGAState, n: int) -> tuple[NSGAState, Batch]:
         """Children of the parents; random points as long as there are none."""
-        space, d, parents = state.space, state.space.dim, state.parents.x
-
-        def propose(numbers: Ints, draws: Floats) -> Floats:
-            return children(space, parents, draws) if len(parents) else snapped(space, draws[:, :d])
-
-        x, known = settle(space, state.known, state.seed, state.asked, n, width(d), propose)
-        number = np.arange(state.asked, state.asked + len(x))
-        pending = state.pending.add(number, x)
-        state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
-        return state, Batch(x.copy(), number)
+        return bred(state, n, state.parents.x)
 
     def tell(self, state: NSGAState, batch: Batch, outcome: Outcome) -> NSGAState:
         """Complete the generation, and others after it."""
-        pending, x, _ = state.pending.take(batch.number)
-        foreign = batch.number == FOREIGN
-        x[foreign] = batch.x[foreign]
+        state, x = arrived(state, batch)
         left = Members(x, outcome.loss, violations(outcome.constraint, len(batch)))
         left = left.take(np.flatnonzero(~np.isnan(outcome.loss).any(axis=1)))
         parents, told = state.parents, state.told
@@ -127,8 +111,7 @@ class NSGA2(Strategy[NSGAState]):
             if len(told) == self.population:
                 parents = self._best(parents + told)
                 told = told.take(np.arange(0))
-        known = state.known.tell(state.space, batch)
-        return replace(state, parents=parents, told=told, pending=pending, known=known)
+        return replace(state, parents=parents, told=told)
 
     def max_pending(self, state: NSGAState, slots: int) -> int:
         """What the generation lacks, or every slot."""

@@ -22,12 +22,11 @@ from .fidelity import NOBODY, Copies, Fidelity, FidelityState, row
 class StoppingState(FidelityState):
     """Points on their way, and all losses at rungs.
 
-    pending  (p, 3) points asked and not told: number, copy of the sampler, number there
+    pending  (p, 4) points asked and not told: number, origin
     judged   (k,) numbers of points that have reached a rung
     curve    (k, r, m) their losses there; NaN: not reached
     """
 
-    pending: Ints = field(kw_only=True)
     judged: Ints = field(kw_only=True)
     curve: Floats = field(kw_only=True)
 
@@ -49,7 +48,7 @@ class Stopping(Fidelity[StoppingState]):
             space,
             seed,
             copies=self._copies(space, seed),
-            pending=np.zeros((0, 3), dtype=np.int64),
+            pending=np.zeros((0, 4), dtype=np.int64),
             judged=np.zeros(0, dtype=np.int64),
             curve=np.zeros((0, len(self.rungs()), 1)),
         )
@@ -59,11 +58,11 @@ class Stopping(Fidelity[StoppingState]):
         first, points, entries = state.asked, [np.empty((0, state.space.dim))], [state.pending]
         copies = state.copies
         for number in range(first, first + n):
-            copies, x, copy, own = copies.propose(self.sampler, 0)
+            copies, x, origin = copies.propose(self.sampler, 0)
             if not len(x):
                 break
             points.append(x)
-            entries.append(np.array([[number, copy, own]]))
+            entries.append(np.array([[number, *origin]]))
         k = len(points) - 1
         state = replace(state, asked=first + k, copies=copies, pending=np.concatenate(entries))
         budget = np.full(k, self.budgets()[-1])
@@ -80,7 +79,7 @@ class Stopping(Fidelity[StoppingState]):
             copy, own = NOBODY, NOBODY
             if number != FOREIGN:
                 at = int(np.argmax(state.pending[:, 0] == number))
-                _, copy, own = state.pending[at].tolist()
+                _, copy, own, _ = state.pending[at].tolist()
                 state = replace(state, pending=np.delete(state.pending, at, axis=0))
                 for r in np.flatnonzero(~np.isnan(losses[:-1]).any(axis=1)).tolist():
                     state = _noted(state, number, r, losses[r])

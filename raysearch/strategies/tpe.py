@@ -153,18 +153,17 @@ class TPE(Strategy[TPEState]):
     def _propose(self, state: TPEState, n: int, since: int) -> tuple[TPEState, int]:
         """The state with n more points pending, which counted those before `since`."""
         space, c, d = state.space, self.candidates, state.space.dim
-        lay = _layout(space)
         density = None
         if state.told >= self.startup and _usable(state.key):
-            liars = state.pending_x[: np.searchsorted(state.pending, since)][-_LIARS:]
-            density = _fit(state, lay, liars, _prior(space, self.prior))
+            liars = state.pending_x[: state.pending.searchsorted(since)][-_LIARS:]
+            density = _fit(state, liars, _prior(space, self.prior))
 
         def propose(numbers: Ints, draws: Floats) -> Floats:
             if density is None:
                 return _spread_out(space, state.seed, numbers, draws)
             x = density.sample(draws.reshape(-1, d))
             log_l, log_g = density.log(x, _active(space, x)).T
-            score = np.round(log_l - log_g, _DIGITS).reshape(-1, c)
+            score = np.rint((log_l - log_g) * 10**_DIGITS).reshape(-1, c)
             return np.asarray(x.reshape(-1, c, d)[np.arange(len(score)), score.argmax(axis=1)])
 
         x, known = settle(space, state.known, state.seed, state.asked, n, c * d, propose)
@@ -212,23 +211,21 @@ def _spread_out(space: Space, seed: int, numbers: Ints, draws: Floats) -> Floats
 # --- the densities --------------------------------------------------------------------------
 
 
-def _fit(state: TPEState, lay: Layout, liars: Floats, prior: tuple[Floats, Floats]) -> Parzen:
+def _fit(state: TPEState, liars: Floats, prior: tuple[Floats, Floats]) -> Parzen:
     """The densities of good and bad trials, as two mixtures of the same kernels.
 
     Row 0 is the prior's kernel, row 1 a flat one, then come the good, the bad, and the liars.
     Only the good have the prior's: else it would forbid the bad what it promises of the good.
     """
-    trials = np.concatenate([state.x, liars])
-    good = _good(state)
-    side = np.arange(len(trials)) >= good  # whether it counts as bad
+    lay, good, trials = _layout(state.space), _good(state), np.concatenate([state.x, liars])
     active = _active(state.space, trials)
     known = np.ones(trials.shape) if active is None else active.astype(float)
     centre = np.concatenate([prior[0], trials])
-    spread = np.concatenate([prior[1], _bandwidths(lay, trials, known, side)])
-    weight = np.empty((2, trials.shape[1], len(centre)))
-    weight[:, :, :2] = np.eye(2)[:, None]
-    weight[0, :, 2:] = known.T * np.where(side, 0, 2 * (good - np.arange(len(side))) / (good + 1))
-    weight[1, :, 2:] = known.T * side
+    spread = np.concatenate([prior[1], _bandwidths(lay, trials, known, good)])
+    weight = np.zeros((2, trials.shape[1], len(centre)))
+    weight[0, :, 0] = weight[1, :, 1] = 1
+    weight[0, :, 2 : 2 + good] = known[:good].T * (2 * (good - np.arange(good)) / (good + 1))
+    weight[1, :, 2 + good :] = known[good:].T
     return Parzen(lay, centre, spread, weight)
 
 
@@ -239,12 +236,14 @@ def _good(state: TPEState) -> int:
     return min(most, met or _usable(state.key))
 
 
-def _bandwidths(lay: Layout, x: Floats, known: Floats, side: NDArray[np.bool_]) -> Floats:
-    """(n, d) spreads of kernels at points x (n, d), in the density of their side.
+def _bandwidths(lay: Layout, x: Floats, known: Floats, good: int) -> Floats:
+    """(n, d) spreads of kernels at points x (n, d), in the density of the first, good ones, or
+    in that of the others.
 
     known  (n, d) 1 where a point has the parameter, else 0
     """
-    member = np.array([~side, side], dtype=float)
+    member = np.zeros((2, len(x)))
+    member[0, :good] = member[1, good:] = 1
     own = known * x
     n = np.maximum(member @ known, 1)
     mean = member @ own / n
@@ -252,14 +251,13 @@ def _bandwidths(lay: Layout, x: Floats, known: Floats, side: NDArray[np.bool_]) 
     deviation = np.sqrt((squares + 1 / 12) / (n + 1))  # 1/12: of the whole edge
     least = np.maximum(1 / np.minimum(100, n + 1), lay.width) / 2
     scott = np.maximum(_NARROW * deviation * n**-0.2, least)
-    return np.asarray(np.where(lay.unordered, 1 / (1 + np.sqrt(n)), scott)[side.astype(int)])
+    spread = np.where(lay.unordered, 1 / (1 + np.sqrt(n)), scott)
+    return spread.repeat([good, len(x) - good], axis=0)
 
 
 def _active(space: Space, x: Floats) -> NDArray[np.bool_] | None:
     """(n, d) which parameters are active at the points; None: all are, everywhere."""
-    if not any(parameter.conditions for parameter in space.parameters.values()):
-        return None
-    return space.active(space.decode(x))
+    return space.active(space.decode(x)) if space.conditional else None
 
 
 @per_space
@@ -312,8 +310,9 @@ def _prior(space: Space, prior: Mapping[str, tuple[Any, float]]) -> tuple[Floats
 def _keys(outcome: Outcome) -> Floats:
     """(k, 1 + m) what each trial broke of the constraints, and its losses; NaN: failed."""
     broken = violations(outcome.constraint, len(outcome.loss))
-    failed = np.isnan(outcome.loss).any(axis=1, keepdims=True)
-    return np.hstack([np.where(failed, math.inf, broken[:, None]), outcome.loss])
+    key = np.concatenate([broken[:, None], outcome.loss], axis=1)
+    key[np.isnan(outcome.loss).any(axis=1), 0] = math.inf
+    return key
 
 
 def _usable(key: Floats) -> int:
@@ -334,10 +333,9 @@ def _remembered(key: Floats, index: Ints, new: int) -> Ints:
             best = best[_order(key[best], index[best])][:_GOOD]
     else:
         best = np.lexsort((index, key[:, 1], key[:, 0]))[:_GOOD]
-    others = np.ones(len(key), dtype=bool)
-    others[best] = False
-    rest = others.nonzero()[0]
-    return np.concatenate([best, rest[np.argsort(-index[rest])][:_BAD]])
+    age = -index
+    age[best] = 1  # after all others
+    return np.concatenate([best, age.argsort()[: min(_BAD, len(key) - len(best))]])
 
 
 def _order(key: Floats, index: Ints) -> Ints:

@@ -37,13 +37,13 @@ import numpy as np
 from ..models.paths import path
 from ..models.threads import one_thread
 from ..rng import generator
-from ..space import Choice, Space
+from ..space import Space
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from .base import Strategy
 from .belief import targets
+from .coordinates import coordinates
 from .features import encoding, features
 from .known import Known
-from .memo import per_space
 from .options import check_int
 from .pareto import violations
 from .quasi_random import QuasiRandom
@@ -268,17 +268,10 @@ def _candidates(
     """(_BLOCK, d) legal values in the box of region j around m."""
     scales = state.surrogates[j].models[0].theta[: space.dim]  # log l
     side = state.size[j] * np.exp(scales - scales.mean())
-    side[_marks(space)] = 2.0  # all of the edge
+    side[coordinates(space).unordered] = 2.0  # all of the edge
     low, high = np.maximum(m - side / 2, 0.0), np.minimum(m + side / 2, 1.0)
     wide = sequence(space, state.seed)((state.asked + 1) * _BLOCK, _BLOCK)
     moved = rng.random(wide.shape) < min(1.0, _MOVED / space.dim)
     moved[np.arange(_BLOCK), rng.integers(space.dim, size=_BLOCK)] = True
     x = space.snap(np.where(moved, low + (high - low) * wide, m))
     return x[space.allowed(space.decode(x))] if space.constraints else x
-
-
-@per_space
-def _marks(space: Space) -> Ints:
-    """Parameters whose values have no order."""
-    unordered = [isinstance(p, Choice) and not p.ordered for p in space.axes]
-    return np.flatnonzero(unordered)

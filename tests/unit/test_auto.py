@@ -207,6 +207,25 @@ def test_a_relay_is_resumed_where_it_was(tmp_path) -> None:
     assert whole.trials["metrics.proposer"].to_pylist() == ["TPE"] * 10 + ["LocalSearch"] * 20
 
 
+def test_rows_of_a_sampler_that_is_a_relay_say_who_proposed_them(tmp_path) -> None:
+    def train(config, trial):
+        return (config["x0"] - 0.3) ** 2 + 1 / trial.budget
+
+    asha = rs.ASHA(rs.Relay((rs.QuasiRandom(), rs.LocalSearch()), at=(4,)), max_budget=4, eta=2)
+    options = {"seed": 3, **quiet}
+    whole = rs.search(train, FIVE, asha, trials=40, **options)
+    for trials in (9, 40):
+        parts = rs.search(train, FIVE, asha, trials=trials, study=tmp_path, **options)
+    columns = ["number", "parent", "metrics.proposer"]
+    assert parts.trials.select(columns).equals(whole.trials.select(columns))
+    rows = whole.trials.sort_by("number").select(columns).to_pylist()
+    names = [row["metrics.proposer"] for row in rows]
+    assert set(names) == {"QuasiRandom", "LocalSearch"}
+    promoted = [row for row in rows if row["parent"] is not None]
+    assert len(promoted) > 10
+    assert all(row["metrics.proposer"] == names[row["parent"]] for row in promoted)
+
+
 def test_no_member_proposes_what_another_waits_for() -> None:
     race = rs.Portfolio((rs.GridSearch(), rs.GridSearch(), rs.TPE()))
     state, batch = race.ask(race.init(SMALL, 0), 200)  # nothing is told: all are pending

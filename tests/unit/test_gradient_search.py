@@ -122,6 +122,7 @@ def test_nested_strategies_go_to_json_and_back() -> None:
     [
         ({"outer": 1}, "outer: expected a strategy"),
         ({"rule": "Adamm"}, "Adam"),
+        ({"rule": "Muon"}, "option rule: .*found 'Muon'"),
         ({"estimate": "x"}, "spsa"),
         ({"rate": 0.9}, "rate"),
         ({"spread": 0}, "spread"),

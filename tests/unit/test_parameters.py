@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from raysearch.errors import SpaceError
-from raysearch.space import Choice, Float, Int, Space, parameter_from_json
+from raysearch.rng import uniform
+from raysearch.space import Choice, Float, Int, Space, bins, parameter_from_json
 from raysearch.testing.spaces import legal_value, parameters
 
 unit = st.lists(st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1), min_size=1, max_size=8)
@@ -28,6 +29,19 @@ def tanh(x):
 
 
 # --- the unit interval ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 3, 505, bins._FEW])
+@pytest.mark.parametrize("ratio", [1e-9, 0.125, 1000.0])
+def test_logarithmic_bins_end_where_they_would_without_a_table(monkeypatch, n, ratio):
+    few, many = bins.LogBins(n, ratio), bins.LogBins(n, ratio)
+    ends = np.linspace(0, 1, 4 * n + 1)
+    u = np.concatenate(
+        [ends, np.nextafter(ends, 0), few.place(np.arange(n)), uniform(0, 0, 1, n)[0]]
+    )
+    found = few.bin(u)
+    monkeypatch.setattr(bins, "_FEW", 0)
+    assert_array_equal(found, many.bin(u))
 
 
 @given(parameter=parameters(), u=unit)

@@ -260,6 +260,11 @@ def test_a_child_is_active_only_if_its_parent_is():
     ]
 
 
+def test_a_space_knows_whether_it_is_conditional():
+    assert SGD.conditional
+    assert not Space({"x": Float(0, 1)}).conditional
+
+
 def test_inactive_parameters_lie_in_the_middle():
     assert SGD.snap(np.array([[0.1, 0.1, 0.9, 0.9]])).tolist() == [[0.5, 0.25, 0.5, 0.5]]
 

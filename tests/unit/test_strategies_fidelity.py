@@ -14,6 +14,7 @@ from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies import build, check, from_json, to_json
 from raysearch.strategies.asha import ASHA
+from raysearch.strategies.asha_stopping import StoppingASHA
 from raysearch.strategies.base import State, Strategy
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.hyperband import Hyperband
@@ -21,6 +22,7 @@ from raysearch.strategies.local_search import LocalSearch
 from raysearch.strategies.pareto import fronts, ranked
 from raysearch.strategies.quasi_random import QuasiRandom
 from raysearch.strategies.random import RandomSearch
+from raysearch.strategies.relay import Relay
 from raysearch.strategies.successive_halving import SuccessiveHalving
 from raysearch.trial import FOREIGN, ROOT, Batch, Outcome
 
@@ -285,6 +287,29 @@ def test_wrong_options_are_refused(options, message):
 def test_no_more_than_is_needed_is_asked_ahead():
     strategy = ASHA(QuasiRandom())
     assert strategy.max_pending(strategy.init(SPACE, 0), 7) == 7
+
+
+@pytest.mark.parametrize("strategy", [ASHA, Hyperband, SuccessiveHalving, StoppingASHA])
+def test_whoever_a_composed_sampler_names_is_named(strategy):
+    relay = Relay((QuasiRandom(), LocalSearch()), at=(5,))
+    strategy = strategy(relay, max_budget=9)
+    state, names = strategy.init(SPACE, 0), {}
+    for _ in range(60):
+        state, batch = strategy.ask(state, 2)
+        names |= zip(batch.number.tolist(), strategy.proposers(state, batch.number), strict=True)
+        if batch.parent is not None:
+            for number, parent in zip(batch.number.tolist(), batch.parent.tolist(), strict=True):
+                assert parent == ROOT or names[number] == names[parent]
+        state = strategy.tell(state, batch, Outcome(curve(batch.x, batch.budget)))
+    roots = [names[n] for n in sorted(names)][:4]
+    assert roots == ["QuasiRandom"] * 4
+    assert Counter(names.values())["LocalSearch"] > 20
+
+
+def test_samplers_that_are_no_teams_are_not_named():
+    strategy = ASHA(LocalSearch(), max_budget=9)
+    state, batch = strategy.ask(strategy.init(SPACE, 0), 3)
+    assert strategy.proposers(state, batch.number) is None
 
 
 def test_copies_draw_numbers_of_their_own():

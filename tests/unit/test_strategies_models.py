@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from raysearch.errors import UsageError
 from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies.features import encoding, features
@@ -150,6 +151,11 @@ def test_cheap_points_are_preferred(acquisition) -> None:
     strategy = GaussianProcess(cost="gb", acquisition=acquisition)
     x = searched(strategy, SQUARE, 30, wells).x[8:, 0]
     assert np.mean(x < 0.5) > 0.8
+
+
+def test_costs_go_with_an_acquisition_that_looks_at_them() -> None:
+    with pytest.raises(UsageError, match=r"option cost: .*'thompson'.* found 'gb'; take"):
+        GaussianProcess(cost="gb", acquisition="thompson")
 
 
 def test_costs_that_are_unknown_do_not_matter() -> None:

@@ -28,6 +28,7 @@ from raysearch.strategies import (
 from raysearch.strategies.grid import GridSearch
 from raysearch.strategies.known import Known
 from raysearch.strategies.local_search import LocalSearch
+from raysearch.strategies.portfolio import Portfolio
 from raysearch.strategies.random import RandomSearch
 from raysearch.strategies.state import dump, load
 
@@ -148,6 +149,14 @@ def test_one_objective_is_not_two():
         UsageError, match=r"LocalSearch.*takes one objective, found 2; .*RandomSear"
     ):
         check(LocalSearch(), 2)
+
+
+def test_nobody_is_advised_to_take_what_was_refused():
+    with pytest.raises(UsageError, match=r"takes one objective, found 2") as caught:
+        check(Portfolio((LocalSearch(),)), 2)
+    advice = str(caught.value).partition("take one of")[2]
+    assert "TPE()" in advice
+    assert "Portfolio()" not in advice  # CMAES() is among its members
 
 
 def test_options_as_texts():
