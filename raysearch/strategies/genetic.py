@@ -25,12 +25,10 @@ import numpy as np
 from ..space import Space
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from .base import State, Strategy
-from .coordinates import snapped
 from .known import Known
 from .options import check_choice, check_float, check_int
 from .pending import Pending
-from .proposals import settle
-from .variation import children, width
+from .variation import bred
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,19 +104,14 @@ class GeneticAlgorithm(Strategy[GeneticState]):
 
     def ask(self, state: GeneticState, n: int) -> tuple[GeneticState, Batch]:
         """Children of the parents; random points as long as there are none."""
-        space, d, t = state.space, state.space.dim, self.tournament
         sigma = self.step if self.mutation == "gaussian" else None
-
-        def propose(numbers: Ints, draws: Floats) -> Floats:
-            if not len(state.x):
-                return snapped(space, draws[:, :d])
-            return children(space, state.x, draws, t, sigma=sigma)
-
-        x, known = settle(space, state.known, state.seed, state.asked, n, width(d), propose)
+        x, known = bred(
+            state.space, state.known, state.seed, state.asked, n, state.x, self.tournament, sigma
+        )
         number = np.arange(state.asked, state.asked + len(x))
         pending = state.pending.add(number, x)
         state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
-        return state, Batch(x.copy(), number)
+        return state, Batch(x, number)
 
     def tell(self, state: GeneticState, batch: Batch, outcome: Outcome) -> GeneticState:
         """Complete the generation, and others after it."""

@@ -27,13 +27,11 @@ import numpy as np
 from ..space import Space
 from ..trial import FOREIGN, Batch, Floats, Ints, Outcome
 from .base import State, Strategy
-from .coordinates import snapped
 from .known import Known
 from .options import check_int
 from .pareto import crowding, fronts, violations
 from .pending import Pending
-from .proposals import settle
-from .variation import children, width
+from .variation import bred
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,16 +99,12 @@ class NSGA2(Strategy[NSGAState]):
 
     def ask(self, state: NSGAState, n: int) -> tuple[NSGAState, Batch]:
         """Children of the parents; random points as long as there are none."""
-        space, d, parents = state.space, state.space.dim, state.parents.x
-
-        def propose(numbers: Ints, draws: Floats) -> Floats:
-            return children(space, parents, draws) if len(parents) else snapped(space, draws[:, :d])
-
-        x, known = settle(space, state.known, state.seed, state.asked, n, width(d), propose)
+        parents = state.parents.x
+        x, known = bred(state.space, state.known, state.seed, state.asked, n, parents)
         number = np.arange(state.asked, state.asked + len(x))
         pending = state.pending.add(number, x)
         state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
-        return state, Batch(x.copy(), number)
+        return state, Batch(x, number)
 
     def tell(self, state: NSGAState, batch: Batch, outcome: Outcome) -> NSGAState:
         """Complete the generation, and others after it."""
