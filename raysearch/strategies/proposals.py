@@ -202,7 +202,7 @@ def _another(
     def retries(first: int, count: int) -> Floats:
         count = min(count, _RETRIES - first)
         points = propose(np.full(count, number // litter), rng.random((count, width)))
-        return points.reshape(count, litter, space.dim)[:, number % litter]
+        return points.reshape(count, litter, space.dim)[:, 0]
 
     def draws(first: int, count: int) -> Floats:
         return rng.random((count, space.dim))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
 import raysearch as rs
 
 SPACE = {"x": rs.Float(-1, 1)}
@@ -28,6 +30,32 @@ def test_progress_counts_up_to_the_end_and_the_best_only_improves():
     assert shown[-1].history[-1] == values[-1]
     assert all(progress.busy <= progress.slots for progress in shown)
     assert all(progress.overhead is None or 0 <= progress.overhead <= 1 for progress in shown)
+
+
+def test_of_many_trials_at_once_the_best_is_that_of_the_study():
+    @rs.vectorized
+    def objective(columns):
+        return np.where(columns["x"] < -0.5, np.nan, columns["x"] ** 2)  # NaN: invalid
+
+    shown = []
+    options = {"progress": shown.append, "address": "inline", "trials": 2000}
+    study = rs.search(objective, SPACE, rs.RandomSearch(), **options)
+    assert (shown[-1].best.number, shown[-1].best.value) == (
+        study.best.number,
+        study.best.metrics["loss"],
+    )
+
+
+def test_of_trials_with_budgets_the_furthest_are_compared():
+    def objective(config, trial):
+        return (1 + config["x"]) / trial.budget if trial.budget > 2 else -1.0
+
+    shown = []
+    strategy = rs.SuccessiveHalving(rs.RandomSearch(), min_budget=1, max_budget=9)
+    options = {"progress": shown.append, "address": "inline", "trials": 40}
+    study = rs.search(objective, SPACE, strategy, **options)
+    assert study.best.budget == 9
+    assert shown[-1].best.number == study.best.number
 
 
 def test_trials_that_wait_for_the_best_to_improve_are_counted():
