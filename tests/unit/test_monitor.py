@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 
 import raysearch as rs
+from raysearch.log import MemoryLog
+from raysearch.monitor import Monitor
+from raysearch.testing.told import made_up
 
 SPACE = {"x": rs.Float(-1, 1)}
 
@@ -47,15 +52,15 @@ def test_of_many_trials_at_once_the_best_is_that_of_the_study():
 
 
 def test_of_trials_with_budgets_the_furthest_are_compared():
-    def objective(config, trial):
-        return (1 + config["x"]) / trial.budget if trial.budget > 2 else -1.0
-
+    rows = made_up(rs.Space(SPACE), 4)
+    budget, loss = np.array([1.0, 3.0, 3.0, 1.0]), np.array([0.0, 2.0, 1.0, 0.0])
+    spec = {"space": rs.Space(SPACE).to_json(), "metric": {"loss": "min"}}
     shown = []
-    strategy = rs.SuccessiveHalving(rs.RandomSearch(), min_budget=1, max_budget=9)
-    options = {"progress": shown.append, "address": "inline", "trials": 40}
-    study = rs.search(objective, SPACE, strategy, **options)
-    assert study.best.budget == 9
-    assert shown[-1].best.number == study.best.number
+    known = dict.fromkeys(("strategy", "trials", "time_limit", "study"))
+    monitor = Monitor(rs.Study(MemoryLog(rs.Space(SPACE), spec)), shown.append, [], **known)
+    loop = SimpleNamespace(slots=1, running={}, finished=4, reported=0)
+    monitor(loop, [replace(rows, budget=budget, metrics={"loss": loss})])
+    assert (shown[-1].best.number, shown[-1].best.value) == (2, 1.0)
 
 
 def test_trials_that_wait_for_the_best_to_improve_are_counted():
