@@ -109,8 +109,8 @@ class Monitor:
             return
         budget = np.where(np.isnan(finished.budget), np.inf, finished.budget)
         budget[np.isnan(loss)] = -np.inf
-        rows = np.flatnonzero(budget == budget.max())  # the furthest are compared
-        rows = rows[loss[rows] == np.nanmin(loss[rows])]
+        loss = np.where(budget == budget.max(), loss, np.nan)  # the furthest are compared
+        rows = np.flatnonzero(loss == np.nanmin(loss))
         i = int(rows[np.argmin(finished.number[rows])])
         sign = -1 if self._objectives.maximize[0] else 1
         now = (-budget[i], loss[i], finished.number[i])

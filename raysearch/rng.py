@@ -7,7 +7,7 @@ the order in which they are made, and of the machine that makes them.
 
 A counter has four words of 64 bits; they are shared out as
 ``(block, 0, stream, kind)``, with kind 0 for `uniform`, 1 for `generator`, 2 for `trial_seeds`,
-3 for `derived` and 4 for `ones`.
+3 for `derived`, 4 for `ones` and 5 for `uniform32`.
 """
 
 from __future__ import annotations
@@ -73,6 +73,23 @@ def uniform(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArr
     blocks = -(-width // _WORDS)  # per draw, so that every draw starts a block
     bits = _philox(seed, first * blocks, 0, stream, 0)
     return np.random.Generator(bits).random((n, blocks * _WORDS))[:, :width]
+
+
+def uniform32(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArray[np.float64]:
+    """Draws as of `uniform`, multiples of 2**-32, in less than half the time.
+
+    The array is that of (width, n) transposed, for those who work along the draws.
+
+    >>> whole = uniform32(7, 0, 5, 9)
+    >>> bool((uniform32(7, 2, 1, 9) == whole[2]).all())
+    True
+    """
+    blocks = -(-width // (2 * _WORDS))
+    bits = np.random.Philox(key=seed, counter=[first * blocks, 0, stream, 5])
+    halves = bits.random_raw(n * blocks * _WORDS).astype("<u8", copy=False).view("<u4")
+    u = np.empty((width, n))
+    np.multiply(halves.reshape(n, -1).T[:width], 2.0**-32, out=u)
+    return u.T
 
 
 def normal(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDArray[np.float64]:

@@ -115,8 +115,8 @@ class Archipelago:
         return finished
 
     def tell(self, finished: Finished) -> Finished:
-        """The same; islands have been told by workers."""
-        return replace(finished, after=finished.number - self.first + 1)
+        """The same; islands have been told by workers, who have asked for all that are over."""
+        return replace(finished, after=np.full(len(finished), self.asked))
 
     def report(self, trials: Trials, reports: Reports) -> int | None:
         """Stops nothing."""

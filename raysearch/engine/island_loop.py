@@ -59,6 +59,8 @@ class IslandLoop(Loop):
     completed    how many of them have a valid result
     """
 
+    task_seconds = 0.5  # of a stretch
+
     def __init__(
         self, limits: Limits, archipelago: Archipelago, *, finished: int = 0, completed: int = 0
     ) -> None:

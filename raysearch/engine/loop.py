@@ -49,7 +49,6 @@ from .records import Done, Finished, Lost, Reported, Results, Task
 from .watchdog import GRACE
 from .work import Queue, Work, lost, results_of, stopped
 
-_TASK_SECONDS = 0.2  # what a batch should take: long against dispatch (2 to 5 ms), short for people
 _MAX_BATCH = 32_768
 _MAX_NUMBERS = 2**21  # in the configurations of a batch: 16 MB
 _GROWTH = 8  # at most, from one batch to the next
@@ -76,6 +75,8 @@ class Loop:
     ahead        whether points are asked for before there is a slot for them, since that takes
                  long; results may come in between (see `raysearch.engine.ahead`)
     """
+
+    task_seconds = 0.2  # of a batch: long against dispatch (2 to 5 ms), short for people
 
     def __init__(
         self,
@@ -228,7 +229,7 @@ class Loop:
         # slower at once, faster step by step: a batch that is too long hurts more
         old = self.trial_seconds
         self.trial_seconds = 0.5 * (old + latest) if old > latest else latest
-        fitting = int(_TASK_SECONDS / self.trial_seconds)
+        fitting = int(self.task_seconds / self.trial_seconds)
         self._batch = max(1, min(fitting, self._batch * _GROWTH, self._most))
 
     def _finish(self, finished: Finished) -> list[Command]:

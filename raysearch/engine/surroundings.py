@@ -26,7 +26,7 @@ class Surroundings:
 
     def __enter__(self) -> Self:
         self._folder = _folder()
-        self._environ = dict(os.environ)
+        self._environ = _environ()
         self._main = threading.current_thread() is threading.main_thread()
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -54,15 +54,20 @@ class Surroundings:
         if self._folder is not None and _folder() != self._folder:
             with suppress(OSError):  # the trial may have removed it
                 os.chdir(self._folder)
-        if dict(os.environ) != self._environ:
-            for name in os.environ.keys() - self._environ.keys():
-                del os.environ[name]
-            os.environ.update(self._environ)
+        if _environ() != self._environ:
+            for name in os.environb.keys() - self._environ.keys():
+                del os.environb[name]
+            os.environb.update(self._environ)
         if self._main:  # elsewhere Python lets nobody set handlers
             for number, handler in self._handlers.items():
                 if handler is not None and signal.getsignal(number) is not handler:
                     signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def _environ() -> dict[bytes, bytes]:
+    """The environment. What os.environb wraps is copied in a hundredth of the time of itself."""
+    return dict(getattr(os.environb, "_data", os.environb))
 
 
 def _folder() -> str | None:

@@ -69,7 +69,7 @@ class Rows:
         numbers, active = finished.columns.numbers, finished.columns.active
         arrays: list[pa.Array[Any]] = [
             pa.array(finished.number, pa.int64()),
-            _STATES.take(pa.array(finished.state, pa.uint8())),
+            _states(finished.state),
             *(c.to_arrow(numbers[n], active.get(n)) for n, c in self._codecs.items()),
             *columns,
             _numbers(finished.budget),
@@ -231,9 +231,23 @@ def _codec(parameter: Parameter) -> _Codec:
 # --- small things -------------------------------------------------------------------------
 
 
+def _one(values: NDArray[Any]) -> bool:
+    """Whether all of them are the same."""
+    return not values.strides[0] or bool((values == values[0]).all())
+
+
+def _states(codes: NDArray[np.uint8]) -> pa.Array[Any]:
+    """Mostly all trials have ended in the same one."""
+    if _one(codes):
+        return pa.repeat(_STATES[int(codes[0])], len(codes))
+    return _STATES.take(pa.array(codes, pa.uint8()))
+
+
 def _numbers(values: NDArray[np.float64]) -> pa.Array[Any]:
     """NaN is null."""
     never = np.isnan(values)
+    if never.all():
+        return nulls(len(values), NUMBER)
     return pa.array(values, NUMBER, mask=never if never.any() else None)
 
 
@@ -243,7 +257,7 @@ def _from_numbers(column: pa.Array[Any]) -> NDArray[np.float64]:
 
 def _workers(values: NDArray[Any]) -> pa.Array[Any]:
     """Mostly one has run them all."""
-    if (values == values[0]).all():
+    if _one(values):
         return pa.repeat(pa.scalar(values[0], TEXT), len(values))
     return texts(values.tolist())
 

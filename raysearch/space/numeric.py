@@ -114,7 +114,9 @@ class _Number(Parameter):
             inside = self.low * np.expm1(u * self._span) + self.low
         else:
             inside = u * self._span + self.low
-        return np.where(u < 1, np.minimum(inside, self.high), self.high)  # ends exactly at high
+        inside = np.minimum(inside, self.high)
+        inside[u >= 1] = self.high  # exactly
+        return inside
 
     def encode(self, values: Array) -> NDArray[np.float64]:
         if self._bins is not None:

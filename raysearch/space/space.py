@@ -127,7 +127,8 @@ class Space:
         """
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise SpaceError(f"x: expected the shape (n, {self.dim}), found {x.shape}")
-        inside = np.minimum(np.maximum(x.T, 0.0), 1.0)  # by parameter; NaN stays NaN
+        order: Any = "C" if self.dim == len(self.parameters) else "K"  # by parameter, or by Array
+        inside = np.minimum(np.maximum(x.T, 0.0, order=order), 1.0)  # NaN stays NaN
         if np.isnan(inside).any():
             raise SpaceError("x: expected points of the unit cube, found NaN")
         numbers = {

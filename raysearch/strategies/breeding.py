@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..rng import uniform32
 from ..trial import FOREIGN, Batch, Floats, Ints
 from .base import State
 from .coordinates import snapped
@@ -38,18 +39,19 @@ def bred(
 
     tournament, sigma  as of `children`
     """
-    space, d = state.space, state.space.dim
+    space, d, settled = state.space, state.space.dim, (state.known, state.seed, state.asked, n)
 
-    def propose(numbers: Ints, draws: Floats) -> Floats:
-        if not len(parents):
-            return snapped(space, draws[:, :d])
-        return children(space, parents, draws, tournament, sigma=sigma)
+    def propose(numbers: Ints, u: Floats) -> Floats:
+        return children(space, parents, u, tournament, sigma=sigma)
 
-    x, known = settle(space, state.known, state.seed, state.asked, n, width(d), propose)
+    if len(parents):
+        x, known = settle(space, *settled, width(d), propose, uniform32, litter=2)
+    else:
+        x, known = settle(space, *settled, d, lambda _, u: snapped(space, u))
     number = np.arange(state.asked, state.asked + len(x))
     pending = state.pending.add(number, x)
     state = replace(state, asked=state.asked + len(x), pending=pending, known=known)
-    return state, Batch(x.copy(), number)
+    return state, Batch(x, number)
 
 
 def arrived(state: B, batch: Batch) -> tuple[B, Floats]:

@@ -103,7 +103,7 @@ def renewed(space: Space, crossed: Mask, x: Floats, keys: Floats) -> Mask:
         can[:] = False
         can[:, free] = space.active(space.decode(x))[:, free]
     lacking = np.flatnonzero(can.any(axis=1) & ~(can & crossed).any(axis=1))
-    crossed = crossed.copy()
+    crossed = np.array(crossed)  # of the same layout, unlike crossed.copy()
     crossed[lacking, np.where(can[lacking], keys[lacking], -1.0).argmax(axis=1)] = True
     return crossed
 

@@ -107,12 +107,14 @@ class GeneticAlgorithm(Strategy[GeneticState]):
         """Complete the generation, and others after it."""
         state, x = arrived(state, batch)
         loss = outcome.loss[:, 0]
-        left = np.flatnonzero(~np.isnan(loss))
-        while len(left):
+        if (failed := np.isnan(loss)).any():
+            x, loss = x[~failed], loss[~failed]
+        while len(loss):
             lacking = self.population - len(state.losses)
-            these, left = left[:lacking], left[lacking:]
-            told = np.concatenate([state.told, x.take(these, axis=0)])
-            state = replace(state, told=told, losses=np.concatenate([state.losses, loss[these]]))
+            told = np.concatenate([state.told, x[:lacking]])
+            losses = np.concatenate([state.losses, loss[:lacking]])
+            state = replace(state, told=told, losses=losses)
+            x, loss = x[lacking:], loss[lacking:]
             if len(told) == self.population:
                 state = self._succeeded(state)
         return state

@@ -198,18 +198,20 @@ class Islands(Strategy[IslandsState]):
     def told(self, island: Island, batch: Batch, outcome: Outcome) -> Island:
         """The island after results none of which but the last may end its epoch."""
         state = self.strategy.tell(island.state, batch, outcome)
-        mine = np.flatnonzero(batch.number != FOREIGN)
-        told, loss = island.told + len(mine), outcome.loss[mine]
+        loss, counts = outcome.loss, batch.number != FOREIGN
+        mine = int(np.count_nonzero(counts))
+        told = island.told + mine
         turn = island.told // self.migrate_every % loss.shape[1]
-        value = np.where(np.isnan(loss).any(axis=1), np.nan, loss[:, turn])
+        counts &= ~np.isnan(loss).any(axis=1)
         if outcome.constraint is not None:
-            value[~(outcome.constraint[mine] <= 0).all(axis=1)] = np.nan
+            counts &= (outcome.constraint <= 0).all(axis=1)
         best = island.best
-        if not np.isnan(value).all():
+        if counts.any():
+            value = np.where(counts, loss[:, turn], np.nan)
             k = int(np.nanargmin(value))
             if best is None or value[k] < best.loss[0, turn]:
-                best = Migrant(batch.x[mine[k : k + 1]], loss[k : k + 1])
-        if len(mine) and told % self.migrate_every == 0:
+                best = Migrant(batch.x[[k]], loss[[k]])
+        if mine and told % self.migrate_every == 0:
             return Island(state, told, None, (island.sent[1], best))
         return Island(state, told, best, island.sent)
 

@@ -147,19 +147,27 @@ def settle(
     n: int,
     width: int,
     propose: Callable[[Ints, Floats], Floats],
+    draw: Callable[[int, int, int, int], Floats] = uniform,
+    litter: int = 1,
 ) -> tuple[Floats, Known]:
     """Legal, new points with the numbers first .. first+n-1, as a method proposes them.
 
-    width    how many uniform numbers the method needs for a point
-    propose  (numbers (r,), uniform numbers (r, width)) -> points (r, d)
+    width    how many uniform numbers the method needs for a draw
+    propose  (numbers of draws (r,), uniform numbers (r, width)) -> points (r, d), or
+             (r, litter, d) if that is not 1
+    draw     where the uniform numbers come from, as `raysearch.rng.uniform`
+    litter   how many points come of one draw: draw j gives the points from number j litter on
 
     Where a proposal is illegal or known, the method tries again with other numbers, then
     the whole space is drawn from. Returns fewer points only if there are no more.
     """
-    x = np.empty((n, space.dim))
-    for start in range(0, n, _CHUNK):
-        part = np.arange(first + start, first + min(start + _CHUNK, n))
-        x[start : start + _CHUNK] = propose(part, uniform(seed, int(part[0]), len(part), width))
+    low, high = first // litter, -(-(first + n) // litter)
+    born = np.empty((high - low, litter, space.dim))
+    for start in range(low, high, _CHUNK):
+        part = np.arange(start, min(start + _CHUNK, high))
+        points = propose(part, draw(seed, start, len(part), width))
+        born[start - low : start - low + _CHUNK] = points.reshape(-1, litter, space.dim)
+    x = born.reshape(-1, space.dim)[first - low * litter :][:n]
     if free(space):
         return x, known
     ok, keys, finite = fresh(space, known, x)
@@ -168,7 +176,7 @@ def settle(
         key = int(keys[i])
         if not ok[i] or (finite[i] and key in ours):
             known = known.add(np.array(list(ours), dtype=np.uint64))
-            one, known = _another(space, known, seed, first + i, width, propose)
+            one, known = _another(space, known, seed, first + i, width, propose, litter)
             if not len(one):
                 return x[:i], known
             x[i] = one[0]
@@ -186,13 +194,15 @@ def _another(
     number: int,
     width: int,
     propose: Callable[[Ints, Floats], Floats],
+    litter: int,
 ) -> tuple[Floats, Known]:
     """A point for this number that is legal and new, if there is any; it becomes known."""
     rng = generator(seed, number, stream=1)
 
     def retries(first: int, count: int) -> Floats:
         count = min(count, _RETRIES - first)
-        return propose(np.full(count, number), rng.random((count, width)))
+        points = propose(np.full(count, number // litter), rng.random((count, width)))
+        return points.reshape(count, litter, space.dim)[:, 0]
 
     def draws(first: int, count: int) -> Floats:
         return rng.random((count, space.dim))

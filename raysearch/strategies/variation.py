@@ -1,10 +1,12 @@
-"""How genetic methods make a child: two parents by tournament, crossover, mutation.
+"""How genetic methods breed: parents by tournament, crossover, mutation.
 
 tournament   the best of t random individuals, by their order
-crossover    with probability `crossover` of the pair, of each coordinate with probability 1/2:
-             metric, simulated binary: the child lies as far from the parents' middle as
-             they do, times beta, whose density falls with the power eta of beta
-             unordered: the value of either parent
+crossover    with probability `crossover` of the pair, of each coordinate with probability 1/2;
+             the two children share what they do not change:
+             metric, simulated binary: they lie as far from the parents' middle as the parents
+             do, times beta, whose density falls with the power eta of beta, either one on the
+             side of the first parent
+             unordered: they have each other's parent's value
 mutation     each coordinate with probability 1/d, mirrored at the bounds:
              polynomial: a step that is the smaller the likelier, by the power eta
              gaussian: a step sigma z, z ~ N(0, 1)
@@ -22,7 +24,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from ..space import Space
-from ..trial import Floats
+from ..trial import Floats, Ints
 from .base import Mask
 from .coordinates import coordinates, renewed
 from .moves import reflect
@@ -33,8 +35,8 @@ _HALF_ULP = 2.0**-54  # keeps 0 away from -infinity
 
 
 def width(dim: int) -> int:
-    """How many uniform numbers a child takes."""
-    return 3 + 2 * dim
+    """How many uniform numbers a pair of parents takes."""
+    return 3 + 3 * dim
 
 
 def children(
@@ -45,35 +47,34 @@ def children(
     crossover: float = 0.9,
     sigma: float | None = None,
 ) -> Floats:
-    """Children (k, d) of parents (p, d), best first.
+    """Children (r, 2, d), two of each of r pairs of parents (p, d), which are best first.
 
-    u           (k, width) uniform numbers
+    u           (r, width) uniform numbers
     tournament  individuals that compete to be a parent
     crossover   probability of it
     sigma       of Gaussian mutation, in edges of the unit cube; None: polynomial mutation
     """
-    kinds, d = coordinates(space), space.dim
-    u = np.ascontiguousarray(u.T)  # from here on (d, k), as numpy runs along rows
+    kinds, d, r = coordinates(space), space.dim, len(u)
+    u = np.ascontiguousarray(u.T)  # from here on (d, r), as numpy runs along rows
     best = (1 - (1 - u[:2]) ** (1 / tournament)) * len(parents)  # the least of t uniform numbers
     one, two = (np.ascontiguousarray(parents.take(i, axis=0).T) for i in best.astype(np.int64))
     side, how_far = _split(4 * u[3 : 3 + d])
-    cell, step = _split(d * u[3 + d :])
-    crossed, mutated = (u[2] < crossover) & (side < 2), cell < 1
+    crossed = (u[2] < crossover) & (side < 2)
+    apart = two - one
+    shift = _simulated_binary(apart, how_far, side) * crossed
 
-    child, blended = one.copy(), crossed.copy()
-    blended[kinds.unordered] = False
-    at = np.flatnonzero(blended)
-    pair = (np.take(a, at) for a in (one, two, how_far, side))
-    np.put(child, at, _simulated_binary(*pair))
-    at = np.flatnonzero(crossed & ~blended)
-    np.put(child, at, np.take(two, at))
-    own = (crossed & (np.abs(one - two) > _ALIKE)) | mutated
-    mutant, at = child.copy(), np.flatnonzero(mutated)
-    np.put(mutant, at, _moved(np.take(child, at), np.take(step, at), sigma))
+    child = np.hstack([one + shift, two - shift])  # (d, 2 r): the first ones, and the second ones
+    for i in kinds.unordered:
+        child[i] = np.where(crossed[i], (two[i], one[i]), (one[i], two[i])).ravel()
+    child = _inside(child)
+    cell, step = _split(d * u[3 + d :].reshape(d, 2 * r))
+    mutated, mutant = cell < 1, child.copy()
+    _mutate(mutant, np.flatnonzero(mutated), step, sigma)
     _to_other_values(space, child, mutant, step, mutated)
-    again = renewed(space, own.T, mutant.T, how_far.T).T & ~own
-    mutant[again] = _moved(child[again], step[again], sigma)
-    return mutant.T
+    own = mutated | np.tile(crossed & (np.abs(apart) > _ALIKE), 2)
+    again = renewed(space, own.T, mutant.T, np.tile(how_far, 2).T).T & ~own
+    _mutate(mutant, np.flatnonzero(again), step, sigma)
+    return mutant.reshape(d, 2, r).transpose(2, 1, 0)
 
 
 def _split(x: Floats) -> tuple[Floats, Floats]:
@@ -82,16 +83,21 @@ def _split(x: Floats) -> tuple[Floats, Floats]:
     return cell, x - cell
 
 
-def _simulated_binary(one: Floats, two: Floats, u: Floats, side: Floats) -> Floats:
-    """One of the two children: on the side of the first parent (0), or of the second (1)."""
+def _simulated_binary(apart: Floats, u: Floats, side: Floats) -> Floats:
+    """How far one child lies from the first parent, and the other, the other way, from the second.
+
+    apart  from the first parent to the second
+    side   0: either child lies on the side of its own parent; 1: of the other one
+    """
     power = np.copysign(1 / (_ETA_CROSSOVER + 1), 0.5 - u)
     beta = (2 * np.minimum(u, 1 - u)) ** power
-    return _inside((one + two + np.copysign(beta, 0.5 - side) * (one - two)) / 2)
+    return np.asarray(apart * (1 - np.copysign(beta, 0.5 - side)) / 2)
 
 
-def _moved(x: Floats, u: Floats, sigma: float | None) -> Floats:
-    """Mutants of places x, at uniform numbers u of the same shape."""
-    return _polynomial(x, u) if sigma is None else _gaussian(x, u, sigma)
+def _mutate(x: Floats, at: Ints, u: Floats, sigma: float | None) -> None:
+    """Put mutants at these places of x; u are uniform numbers of its shape."""
+    x, u = x.reshape(-1), u.reshape(-1)  # the same memory
+    x[at] = _polynomial(x[at], u[at]) if sigma is None else _gaussian(x[at], u[at], sigma)
 
 
 def _polynomial(x: Floats, u: Floats) -> Floats:
@@ -108,8 +114,8 @@ def _gaussian(x: Floats, u: Floats, sigma: float) -> Floats:
 
 def _inside(x: Floats) -> Floats:
     """x, mirrored at the bounds in place; what is inside stays exactly as it is."""
-    out = np.flatnonzero((x < 0) | (x > 1))
-    np.put(x, out, reflect(np.take(x, out)))
+    out = (x < 0) | (x > 1)
+    x[out] = reflect(x[out])
     return x
 
 

@@ -44,6 +44,13 @@ def rows(study):
     return table.to_pylist()
 
 
+def test_rows_say_how_many_trials_were_over_when_they_were_told():
+    after = search().trials["after"].to_numpy()
+    assert (np.diff(after) >= 0).all()
+    assert (after >= np.arange(1, 151)).all()
+    assert after[-1] == 150
+
+
 class Rough:
     """An executor of some slots that finishes in any order, and loses stretches at any time.
 

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
 
 import raysearch as rs
+from raysearch.log import MemoryLog
+from raysearch.monitor import Monitor
+from raysearch.testing.told import made_up
 
 SPACE = {"x": rs.Float(-1, 1)}
 
@@ -28,6 +35,32 @@ def test_progress_counts_up_to_the_end_and_the_best_only_improves():
     assert shown[-1].history[-1] == values[-1]
     assert all(progress.busy <= progress.slots for progress in shown)
     assert all(progress.overhead is None or 0 <= progress.overhead <= 1 for progress in shown)
+
+
+def test_of_many_trials_at_once_the_best_is_that_of_the_study():
+    @rs.vectorized
+    def objective(columns):
+        return np.where(columns["x"] < -0.5, np.nan, columns["x"] ** 2)  # NaN: invalid
+
+    shown = []
+    options = {"progress": shown.append, "address": "inline", "trials": 2000}
+    study = rs.search(objective, SPACE, rs.RandomSearch(), **options)
+    assert (shown[-1].best.number, shown[-1].best.value) == (
+        study.best.number,
+        study.best.metrics["loss"],
+    )
+
+
+def test_of_trials_with_budgets_the_furthest_are_compared():
+    rows = made_up(rs.Space(SPACE), 4)
+    budget, loss = np.array([1.0, 3.0, 3.0, 1.0]), np.array([0.0, 2.0, 1.0, 0.0])
+    spec = {"space": rs.Space(SPACE).to_json(), "metric": {"loss": "min"}}
+    shown = []
+    known = dict.fromkeys(("strategy", "trials", "time_limit", "study"))
+    monitor = Monitor(rs.Study(MemoryLog(rs.Space(SPACE), spec)), shown.append, [], **known)
+    loop = SimpleNamespace(slots=1, running={}, finished=4, reported=0)
+    monitor(loop, [replace(rows, budget=budget, metrics={"loss": loss})])
+    assert (shown[-1].best.number, shown[-1].best.value) == (2, 1.0)
 
 
 def test_trials_that_wait_for_the_best_to_improve_are_counted():

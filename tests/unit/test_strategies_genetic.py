@@ -11,6 +11,7 @@ from raysearch.errors import UsageError
 from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
 from raysearch.strategies.genetic import GeneticAlgorithm
+from raysearch.strategies.nsga2 import NSGA2
 from raysearch.strategies.random import RandomSearch
 from raysearch.strategies.variation import _polynomial, _simulated_binary, children, width
 from raysearch.testing import conformance
@@ -33,8 +34,8 @@ def outcomes(*losses):
 
 
 def bred(space, parents, k=2000, **options):
-    u = uniform(0, 0, k, width(space.dim))
-    return children(space, parents, u, **options)
+    u = uniform(0, 0, k // 2, width(space.dim))
+    return children(space, parents, u, **options).reshape(k, space.dim)
 
 
 # --- variation --------------------------------------------------------------------------------
@@ -44,12 +45,30 @@ def test_simulated_binary_crossover_has_the_density_of_its_paper():
     k = 200_000
     u = uniform(3, 0, k, 2)
     one, two = np.full(k, 0.45), np.full(k, 0.55)
-    child = _simulated_binary(one, two, u[:, 0], np.floor(2 * u[:, 1]))
-    beta = np.abs(child - 0.5) / 0.05
-    assert np.mean(child) == pytest.approx(0.5, abs=1e-3)
-    assert np.mean(beta < 1) == pytest.approx(0.5, abs=0.01)
-    assert np.mean(beta < 0.9) == pytest.approx(0.5 * 0.9**16, abs=0.01)
-    assert np.mean(beta > 1.1) == pytest.approx(0.5 * 1.1**-16, abs=0.01)
+    shift = _simulated_binary(two - one, u[:, 0], np.floor(2 * u[:, 1]))
+    for child in (one + shift, two - shift):
+        beta = np.abs(child - 0.5) / 0.05
+        assert np.mean(child) == pytest.approx(0.5, abs=1e-3)
+        assert np.mean(beta < 1) == pytest.approx(0.5, abs=0.01)
+        assert np.mean(beta < 0.9) == pytest.approx(0.5 * 0.9**16, abs=0.01)
+        assert np.mean(beta > 1.1) == pytest.approx(0.5 * 1.1**-16, abs=0.01)
+
+
+def test_two_children_are_mirrors_of_each_other_where_nothing_mutates():
+    space = Space({**{f"x{i}": Float(0, 1) for i in range(6)}, "c": Choice(["a", "b", "c", "d"])})
+    parents = np.array([[0.4] * 6 + [0.125], [0.6] * 6 + [0.625]])
+    u = uniform(5, 0, 3000, width(space.dim))
+    u[:, 3 + space.dim :] = 0.999  # no mutation by its rate
+    one, two = children(space, parents, u, tournament=1).transpose(1, 0, 2)
+    mixed = (u[:, 0] < 0.5) != (u[:, 1] < 0.5)  # both parents take part
+    whole = one[mixed] + two[mixed]  # whoever has no coordinate of its own is mutated in one
+    middle = np.r_[np.ones(6), 0.75]
+    assert np.mean((np.abs(whole - middle) < 1e-12).all(axis=1)) > 0.85
+    swapped = one[mixed][:, 6] != np.where(u[mixed, 0] < 0.5, 0.125, 0.625)
+    assert np.mean(swapped) == pytest.approx(0.45, abs=0.03)
+    near = np.abs(one[mixed][:, :6] - 0.4) < np.abs(one[mixed][:, :6] - 0.6)
+    first = (u[mixed, 0] < 0.5)[:, None]
+    assert np.mean(near == first) == pytest.approx(1 - 0.9 / 4, abs=0.02)
 
 
 @pytest.mark.parametrize("x", [0.0, 0.02, 0.5, 1.0])
@@ -68,9 +87,9 @@ def test_a_tournament_favours_what_comes_first():
     space = Space({"c": Choice(range(8))})
     parents = (np.arange(8)[:, None] + 0.5) / 8
     for t in (1, 2, 4):
-        u = uniform(1, 0, 20_000, width(1))
-        u[:, -1] = 1.0  # no mutation by its rate
-        child = children(space, parents, u, tournament=t, crossover=0.0)
+        u = uniform(1, 0, 10_000, width(1))
+        u[:, -2:] = 1.0  # no mutation by its rate
+        child = children(space, parents, u, tournament=t, crossover=0.0).reshape(-1, 1)
         best = uniform(2, 0, 20_000, t).min(axis=1)
         for r in range(8):
             expected = np.mean((best * 8).astype(int) <= r)
@@ -110,6 +129,22 @@ def test_gaussian_steps_have_their_size():
 
 
 # --- the algorithm ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", [SQUARE, MIXED], ids=["square", "mixed"])
+@pytest.mark.parametrize("method", [GeneticAlgorithm(population=8), NSGA2(population=8)])
+def test_a_child_depends_on_its_number_alone(space, method):
+    losses = np.arange(8.0)[:, None]
+    state, batch = method.ask(method.init(space, 0), 8)
+    state = method.tell(state, batch, Outcome(np.hstack([losses] * (1 + method.multi_objective))))
+    _, whole = method.ask(state, 9)
+    parts = []
+    for n in (1, 2, 3, 3):
+        state, part = method.ask(state, n)
+        parts.append(part)
+    assert np.array_equal(np.concatenate([p.x for p in parts]), whole.x)
+    assert np.array_equal(np.concatenate([p.number for p in parts]), whole.number)
+    assert len(np.unique(whole.x, axis=0)) == 9
 
 
 def generation(search, state, losses):
