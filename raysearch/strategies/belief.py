@@ -133,6 +133,11 @@ class Belief:
         every = np.unique(np.concatenate([self.front, losses]), axis=0)
         return replace(self, front=every[(below(every) == 0) & (every < self.worst).all(axis=1)])
 
+    def among(self, rows: NDArray[np.bool_]) -> Belief:
+        """The belief with a front of these points alone, rows (n,) of those told."""
+        fitted = np.stack([loss.fitted[: len(rows)][rows] for loss in self.losses], axis=1)
+        return replace(self, front=fitted[:0]).known(fitted)
+
     def expecting(self, at: Floats) -> Belief:
         """The belief once the points at (k, p) have turned out as expected."""
         met = np.ones(len(at), dtype=bool)

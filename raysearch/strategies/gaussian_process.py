@@ -17,6 +17,9 @@ belief instead (Thompson sampling), which needs to know nothing of the others.
 Where costs differ and `cost` is set, log EI is less the expected logarithm of the cost, by one more
 model: improvement per unit of cost.
 
+In spaces with conditions, branches of which little is known get suggestions for their own sake:
+t is then the least that is expected of the branch (`branches`).
+
 With acquisition "ucb" the confidence bound -m + sqrt(b) s takes the place of the expected
 improvement. b grows with the number n of points told, of d parameters; it is a fifth of what
 theory asks for, as in the experiments of Srinivas et al.:
@@ -48,6 +51,7 @@ from ..trial import Batch, Floats, Outcome
 from .ascent import climb
 from .base import Strategy
 from .belief import Belief, Price, believed, below, feasible, log_cost, targets
+from .branches import inside, neglected
 from .features import encoding, features
 from .known import Known
 from .moves import neighbours
@@ -208,19 +212,26 @@ class GaussianProcess(Strategy[GaussianState]):
         space, rng = state.space, generator(state.seed, state.asked, _STREAM)
         wide = sequence(space, state.seed)((state.asked + 1) * _BLOCK, _BLOCK)
         broken = violations(state.constraint, len(state.x))
-        best = state.x[np.lexsort((below(state.loss), broken))[:_BESTS]]
+        order = np.lexsort((below(state.loss), broken))
+        branch = neglected(space, state.asked, state.x, state.waiting, int(order[0]))
+        own = inside(space, state.x, branch)
+        if branch is not None:
+            belief = belief.among(own & feasible(state.loss, state.constraint))
+        best = state.x[order[own[order]][:_BESTS]]
         step = np.tile(0.5 ** np.arange(1, _NEAR + 1), len(best))
         draws = rng.random((len(step), 3 * space.dim))
         near = neighbours(space, np.repeat(best, _NEAR, axis=0), step, draws)
         x = space.snap(np.concatenate([wide, near]))
         if space.constraints:
             x = x[space.allowed(space.decode(x))]
+        x = x[inside(space, x, branch)]
         if self._draws(state):
             x = x[np.argsort(-belief.drawn(features(space, x), rng), kind="stable")]
         elif len(x):
             promise = belief.promise(features(space, x))
             starts = np.argsort(-promise, kind="stable")[:_STARTS]
             x, _ = climb(space, belief.promise, belief.slopes, x, promise, starts, rng)
+        x = x[np.argsort(~inside(space, x, branch), kind="stable")]  # climbs may leave the branch
         taken = np.concatenate([state.x, state.waiting])
         return first_fresh(space, state.known, x, taken, rng)
 

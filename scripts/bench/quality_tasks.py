@@ -80,6 +80,11 @@ def ripples(z: Floats) -> float:
     return float((10 + y**2 - 10 * np.cos(2 * np.pi * y)).mean())
 
 
+def plateau(z: Floats) -> float:
+    waves = (1 - np.cos(20 * np.pi * z)).mean()
+    return float(1 - np.exp(-4 * np.sqrt((z**2).mean())) + 0.1 * waves)
+
+
 def cube(d: int) -> rs.Space:
     return rs.Space({f"x{i}": rs.Float(0, 1) for i in range(d)})
 
@@ -200,6 +205,7 @@ TASKS: dict[str, tuple[Task | Table, ...]] = {
         Task("tree rastrigin 12", "conditional", conditional(12), rastrigin),
         Task("tree alpine 12", "conditional", conditional(12), alpine),
         Task("tree ripples 12", "conditional", conditional(12), ripples),
+        Task("tree plateau 12", "conditional", conditional(12), plateau),
         Task("skewed sphere 3", "skewed", skewed(3, 1), sphere, truth=skewed(3, 1, log=True)),
         Task(
             "skewed rosenbrock 5", "skewed", skewed(5, 2), rosenbrock, truth=skewed(5, 2, log=True)

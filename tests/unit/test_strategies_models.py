@@ -11,6 +11,7 @@ import pytest
 from raysearch.errors import UsageError
 from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
+from raysearch.strategies.branches import inside, neglected
 from raysearch.strategies.features import encoding, features
 from raysearch.strategies.gaussian_process import GaussianProcess
 from raysearch.strategies.trust_region import TrustRegion, _succeeds
@@ -343,3 +344,59 @@ def test_regions_find_more_in_many_dimensions() -> None:
     state = searched(TrustRegion(), space, 80, distance)
     random = distance(uniform(0, 0, 80, 40)).loss.min()
     assert state.loss.min() < 0.5 * random
+
+
+# --- branches -------------------------------------------------------------------------------
+
+TREE = Space(
+    {
+        "branch": Choice(["a", "b"]),
+        "x": Float(0, 1),
+        **{f"{b}{i}": Float(0, 1).when(branch=b) for b in "ab" for i in range(4)},
+    }
+)
+A = [True] * 6 + [False] * 4  # what is active in the branches
+B = [True, True] + [False] * 4 + [True] * 4
+AT_A, AT_B = TREE.snap(np.array([[0.2] * 10, [0.8] * 10]))
+
+
+def two_valleys(x):
+    """Far from the best points all is alike; the best of branch a is worse than that of b."""
+    of_b, active = inside(TREE, x, np.array(B)), TREE.active(TREE.decode(x))
+    off = np.where(active, x - np.where(of_b, 0.7, 0.3)[:, None], 0.0)[:, 1:]
+    near = np.exp(-4 * np.sqrt((off**2).mean(axis=1)))
+    ripples = 0.05 * (1 - np.cos(20 * np.pi * off)).mean(axis=1)
+    return Outcome((1 - np.where(of_b, 1.0, 0.8) * near + ripples)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "waiting", "asked", "best", "branch"),
+    [
+        (9, 9, 0, 9, 0, B),  # b has 5 free parameters
+        (9, 9, 0, 10, 0, None),  # one of three suggestions
+        (9, 10, 0, 9, 0, None),
+        (9, 8, 2, 9, 0, None),  # pending ones count
+        (9, 0, 2, 9, 0, None),  # nothing is known of b yet
+        (12, 9, 0, 9, -1, None),  # where the best is needs no help
+        (9, 12, 0, 9, -1, A),
+        (8, 9, 0, 9, -1, A),
+    ],
+)
+def test_branches_tried_less_than_their_parameters_ask_for(
+    a, b, waiting, asked, best, branch
+) -> None:
+    told = np.concatenate([[AT_A] * a, np.reshape([AT_B] * b, (b, 10))])
+    found = neglected(
+        TREE, asked, told, np.reshape([AT_B] * waiting, (waiting, 10)), best % (a + b)
+    )
+    assert (found if found is None else found.tolist()) == branch
+
+
+def test_without_conditions_there_are_no_branches() -> None:
+    x = np.full((1, 2), 0.5)
+    assert neglected(SQUARE, 9, x, x, 0) is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_branch_that_looks_bad_is_searched_for_its_own_sake(seed) -> None:
+    assert searched(GaussianProcess(), TREE, 60, two_valleys, seed=seed).loss.min() < 0.1
