@@ -3,11 +3,11 @@
     promise(x) = log I(x) + sum_j log P(c_j(x) <= 0) - E log cost(x)
 
 I is the expected improvement on the front: with one loss, the augmented one (`acquisition`) on the
-least that is expected of any known point which meets all constraints; with two, that of the
-hypervolume. Or else I is the gain by an upper confidence bound. As long as no known point meets
-all constraints, the promise is that of meeting them. The last term is there where costs matter:
-what is promised, by the median of the cost. With three or more losses,
-functions drawn from the belief are weighed at random instead.
+least that is expected of any known point which meets all constraints; with two to four, that of
+the hypervolume. Or else I is the gain by an upper confidence bound. As long as no known point
+meets all constraints, the promise is that of meeting them. The last term is there where costs
+matter: what is promised, by the median of the cost. With more losses, functions drawn from the
+belief are weighed at random instead.
 
 Knowles (2006), "ParEGO"; Paria, Kandasamy & Poczos (2020), "A flexible framework for
 multi-objective Bayesian optimization using random scalarizations"; Snoek, Larochelle & Adams
@@ -20,11 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.acquisition import log_aei, log_ehvi, log_met, log_ucb
+from ..models.boxes import boxes
 from ..models.gp import Posterior, Process
 from ..models.outputs import normalised, signed
 from ..models.paths import path
@@ -128,6 +130,11 @@ class Belief:
         """(k, m) expected losses at (k, p)."""
         return np.stack([loss.expected(at) for loss in self.losses], axis=1)
 
+    @cached_property
+    def room(self) -> tuple[Floats, Floats]:
+        """The boxes of losses that improve on the front, low and high (k, m)."""
+        return boxes(self.front, self.worst)
+
     def known(self, losses: Floats) -> Belief:
         """The belief with these losses (k, m) as possible points of the front."""
         every = np.unique(np.concatenate([self.front, losses]), axis=0)
@@ -197,7 +204,7 @@ class Belief:
                 found = log_ucb(mean[0], variance[0], float(self.worst[0]), self.width)
             value, *slopes = found
             return value, slopes[0][None], slopes[1][None]
-        return log_ehvi(mean, variance, self.front, self.worst)
+        return log_ehvi(mean, variance, *self.room)
 
 
 def _stack(parts: Sequence[tuple[Floats, ...]]) -> tuple[Floats, ...]:

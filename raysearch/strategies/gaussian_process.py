@@ -6,7 +6,8 @@ believed of any point told so far, t, times the probability that all constraints
 
     x = argmax  log EI(x; t) + sum_j log P(c_j(x) <= 0),    t = min over told points of E f
 
-With two losses the improvement is that of the hypervolume below their front (`belief`).
+With several losses the improvement is that of the hypervolume which their front dominates
+(`belief`).
 Taking the belief at told points rather than what was told of them keeps noise out of t, and EI is
 the augmented one, which leaves what is known but for its noise.
 Points that are pending are believed to turn out as expected (the "kriging believer"). That
@@ -68,6 +69,7 @@ from .surrogate import (
 _BLOCK = 256  # candidates of the quasi-random sequence, for every point
 _BESTS, _NEAR = 8, 16  # points whose neighbours are candidates, and how many of each
 _STARTS = 6  # of the ascent
+_OBJECTIVES = 4  # of which the improvement of the hypervolume is computed, at most
 _MANY = 64  # points pending, from which on functions are drawn
 _DELTA = 0.1  # probability that a confidence bound does not hold
 _STREAM = 5  # of random numbers for neighbours and moves
@@ -228,8 +230,8 @@ class GaussianProcess(Strategy[GaussianState]):
 
     def _draws(self, state: GaussianState) -> bool:
         """Whether the promise is that of functions drawn from the belief."""
-        several = state.loss.shape[1] > 2
-        return self.acquisition == "thompson" or several or _is_crowded(state)
+        many = state.loss.shape[1] > _OBJECTIVES
+        return self.acquisition == "thompson" or many or _is_crowded(state)
 
 
 def _up_to_date(state: GaussianState) -> GaussianState:
