@@ -266,6 +266,14 @@ def test_losses_that_do_not_differ_are_zero(loss: list[float]) -> None:
     assert not normalised(np.array(loss)).any()
 
 
+def test_of_several_losses_the_worst_of_the_front_says_where_the_tail_begins() -> None:
+    loss = np.array([1.0] * 6 + [1.5, 2.0, 2.9, 3.1, 1e300, math.nan])
+    y = normalised(loss, worst=2.0)
+    np.testing.assert_allclose(np.diff(y)[5:9] / np.diff(y)[5], [1, 1, 1.8, 0.2])
+    assert y[9] == y[10] == y[11] == y.max()
+    np.testing.assert_array_equal(normalised(loss, worst=1.0), normalised(loss))
+
+
 FRONT = np.array([[-0.5, 0.6], [0.2, 0.1], [0.7, -0.4]])
 FRONTS = {
     2: FRONT,
