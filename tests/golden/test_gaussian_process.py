@@ -18,7 +18,7 @@ from raysearch.models.gp import condition, inverse_root
 from raysearch.models.kernels import Layout, corners, distances, squares
 from raysearch.models.outputs import normalised
 from raysearch.models.paths import path
-from raysearch.strategies.belief import Belief, Price, log_cost
+from raysearch.strategies.belief import Belief, Price, believed, log_cost
 
 #: a plane, of which one side may be bent; a line, which may be; a mark
 LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]), np.array([1, 0, 1, 0]) > 0)
@@ -357,6 +357,18 @@ def test_slopes_of_a_promise_with_constraints_and_costs_are_differences() -> Non
             np.testing.assert_allclose(slope[:3], expected[:3], rtol=1e-4, atol=1e-6)
     without = belief.promise(at)
     np.testing.assert_allclose(priced.promise(at), without - 0.7 * cost.expected(at))
+
+
+def test_the_corner_lies_beyond_the_front_and_beyond_all_that_was_told() -> None:
+    x = points(20)
+    rising = normalised(values(x), worst=values(x).max())
+    models = [condition(LAYOUT, THETA, x)] * 2
+    everywhere = np.full(20, True)
+    opposed = believed(models, [rising, -rising], 2, everywhere)  # each point is on the front
+    depth = np.ptp(opposed.front, axis=0)
+    np.testing.assert_allclose(opposed.worst, opposed.front.max(axis=0) + 0.2 * depth)
+    alike = believed(models, [rising, rising], 2, everywhere)  # the best is the front
+    np.testing.assert_allclose(alike.worst, rising.max() + 0.1)
 
 
 def test_costs_are_compared_by_their_logarithms() -> None:
