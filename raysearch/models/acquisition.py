@@ -14,15 +14,16 @@ most of the cube: where there is a slope, a point can be led uphill.
 The augmented improvement, AEI, counts how much less there is to learn where a loss is known but
 for its noise: else a noisy search would come back again and again to where it has been.
 
-Of two losses it is the hypervolume below a front that is to grow: `log_ehvi`.
+Of several losses it is the hypervolume that a front dominates that is to grow: `log_ehvi`.
 
 Jones, Schonlau & Welch (1998), "Efficient global optimization"; Srinivas, Krause, Kakade & Seeger
 (2010), "Gaussian process optimization in the bandit setting"; Huang, Allen, Notz & Zeng (2006),
 "Global optimization of stochastic black-box systems via sequential kriging meta-models"; Emmerich,
 Deutz & Klinkenberg (2011), "Hypervolume-based expected improvement: monotonicity properties and
-exact computation"; Gardner et al. (2014), "Bayesian optimization with inequality constraints";
-Ament et al. (2023), "Unexpected improvements to expected improvement for Bayesian optimization",
-sec. 4.
+exact computation"; Yang, Emmerich, Deutz & Bäck (2019), "Efficient computation of expected
+hypervolume improvement using box decomposition algorithms"; Gardner et al. (2014), "Bayesian
+optimization with inequality constraints"; Ament et al. (2023), "Unexpected improvements to expected
+improvement for Bayesian optimization", sec. 4.
 """
 
 from __future__ import annotations
@@ -100,36 +101,38 @@ def log_met(mean: Floats, variance: Floats) -> Promise:
     return value, -rise / s, -rise * z / (2.0 * variance)
 
 
-def log_ehvi(mean: Floats, variance: Floats, front: Floats, worst: Floats) -> Promise:
-    """Logarithm of the expected improvement of the hypervolume, of two losses.
+def log_ehvi(mean: Floats, variance: Floats, low: Floats, high: Floats) -> Promise:
+    """Logarithm of the expected improvement of the hypervolume, of m >= 2 losses.
 
-    mean, variance  (2, m) of both losses at m points
-    front           (f, 2) losses that none of the others is below in both columns
-    worst           (2,) the point that bounds the volume; the front lies below it
+    mean, variance  (m, s) of all losses at s points
+    low, high       (k, m) boxes of what improves on the front (`boxes`)
 
-    The front a_1 < .. < a_f, b_1 > .. > b_f cuts the plane into stripes. In the stripe that
-    ends at a_i+1, where losses are to be below b_i, the area that f gains is
+    Of a box [a, b], losses f that lie below b gain the volume
 
-        (max(a_i+1 - f_1, 0) - max(a_i - f_1, 0)) max(b_i - f_2, 0),  a_0 = -infinity,
+        prod_j (max(b_j - f_j, 0) - max(a_j - f_j, 0))
 
-    with a_f+1 and b_0 from `worst`. Both factors are independent, and their means are
-    expected improvements; so the sum is exact. Returns the value (m,), and its slopes by
-    mean and variance, (2, m) each.
+    The factors are independent, and their means are differences of expected improvements; so the
+    sum over all boxes is exact. Returns the value (s,), and its slopes by mean and variance,
+    (m, s) each.
     """
-    front = front[np.argsort(front[:, 0])]
-    ends, tops = np.append(front[:, 0], worst[0]), np.insert(front[:, 1], 0, worst[1])
-    end, end_mean, end_variance = log_ei(mean[0], variance[0], ends[:, None])
-    top, top_mean, top_variance = log_ei(mean[1], variance[1], tops[:, None])
     nothing = np.zeros((1, mean.shape[1]))
-    start = np.concatenate([nothing - np.inf, end[:-1]])
-    less = np.exp(start - end)  # what is lost to the stripes before
-    rest = np.maximum(1.0 - less, 1e-300)
-    area = end + np.log(rest) + top
-    value = logsumexp(area, axis=0)
-    share = np.exp(area - value)
-    by = []
-    for slopes, others in ((end_mean, top_mean), (end_variance, top_variance)):
-        before = np.concatenate([nothing, slopes[:-1]])
-        first = np.sum(share * (slopes - less * before) / rest, axis=0)
-        by.append(np.stack([first, np.sum(share * others, axis=0)]))
-    return value, by[0], by[1]
+    volume, slopes = np.zeros((len(low), mean.shape[1])), []
+    for j in range(len(mean)):
+        edges, which = np.unique(np.stack([low[:, j], high[:, j]]), return_inverse=True)
+        start, end = which.reshape(2, -1)
+        found = log_ei(mean[j], variance[j], edges[1:, None])  # the first edge is -infinity
+        value, *by = (
+            np.concatenate([nothing + least, some])
+            for least, some in zip((-np.inf, 0.0, 0.0), found, strict=True)
+        )
+        less = np.exp(value[start] - value[end])
+        rest = np.maximum(1.0 - less, 1e-300)
+        volume += value[end] + np.log(rest)
+        slopes.append([(slope[end] - less * slope[start]) / rest for slope in by])
+    total = logsumexp(volume, axis=0)
+    share = np.exp(volume - total)
+    by_mean, by_variance = (
+        np.stack([np.sum(share * slope, axis=0) for slope in each])
+        for each in zip(*slopes, strict=True)
+    )
+    return total, by_mean, by_variance

@@ -7,6 +7,11 @@ cut off, at a distance that the better half of the losses says, and everything i
     y <- min(y, median + 2 (median - least))
     y <- (y - mean) / standard deviation
 
+Of several losses a bad one may be the price of a good one, and half of them may be the least there
+is. So it is the worst of the front that says where the tail begins:
+
+    y <- min(y, worst + (worst - least))
+
 A trial that failed, or whose loss is infinite, is as bad as the worst that did not.
 
 Of constraints the sign is what matters: their values c are only scaled, and cut off,
@@ -21,12 +26,14 @@ import numpy as np
 from ..trial import Floats
 
 _LARGEST = 8e307  # differences of such losses are finite
-_TAIL = 2.0
+_TAIL, _BEYOND = 2.0, 1.0  # of the median's depth, of the depth of the front's worst
 _STEEPEST = 3.0  # of a constraint, in the usual size of its values
 
 
-def normalised(loss: Floats) -> Floats:
+def normalised(loss: Floats, worst: float | None = None) -> Floats:
     """(n,) the losses (n,), of mean 0 and variance 1; NaN is a failure.
+
+    worst  of those on the front, of several losses; None: there are no others
 
     All 0 if no two losses differ.
 
@@ -37,9 +44,13 @@ def normalised(loss: Floats) -> Floats:
     if not known.any():
         return np.zeros(len(loss))
     y = np.clip(loss[known], -_LARGEST, _LARGEST)
-    y = y - y.min()
-    unit = float(np.median(y)) or (float(np.median(y[y > 0])) if y.any() else 1.0)
-    y = np.minimum(y, (1.0 + _TAIL) * unit) / unit
+    least = float(y.min())
+    y = y - least
+    unit, tail = 0.0 if worst is None else min(worst, _LARGEST) - least, _BEYOND
+    if unit <= 0:
+        unit = float(np.median(y)) or (float(np.median(y[y > 0])) if y.any() else 1.0)
+        tail = _TAIL
+    y = np.minimum(y, (1.0 + tail) * unit) / unit
     filled = np.full(len(loss), y.max())
     filled[known] = y
     centred = filled - filled.mean()

@@ -3,11 +3,11 @@
     promise(x) = log I(x) + sum_j log P(c_j(x) <= 0) - E log cost(x)
 
 I is the expected improvement on the front: with one loss, the augmented one (`acquisition`) on the
-least that is expected of any known point which meets all constraints; with two, that of the
+least that is expected of any known point which meets all constraints; with several, that of the
 hypervolume. Or else I is the gain by an upper confidence bound. As long as no known point meets
 all constraints, the promise is that of meeting them. The last term is there where costs matter:
-what is promised, by the median of the cost. With three or more losses,
-functions drawn from the belief are weighed at random instead.
+what is promised, by the median of the cost. Where all this takes too long, functions drawn from the
+belief promise instead, several of them weighed at random.
 
 Knowles (2006), "ParEGO"; Paria, Kandasamy & Poczos (2020), "A flexible framework for
 multi-objective Bayesian optimization using random scalarizations"; Snoek, Larochelle & Adams
@@ -20,18 +20,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.acquisition import log_aei, log_ehvi, log_met, log_ucb
+from ..models.boxes import boxes
 from ..models.gp import Posterior, Process
 from ..models.outputs import normalised, signed
 from ..models.paths import path
 from ..trial import Floats, Ints
 
 _MEAN = 0.05  # weight of the mean of several losses beside their maximum
-_MARGIN = 0.1  # by which the volume's corner lies beyond the worst loss
+_MARGIN = 0.1  # by which the volume's corner lies beyond the worst loss, at least,
+_BEYOND = 0.2  # and beyond the worst of the front, in parts of its depth
 
 
 def targets(loss: Floats, constraint: Floats) -> list[Floats]:
@@ -40,7 +43,8 @@ def targets(loss: Floats, constraint: Floats) -> list[Floats]:
     Constraints of which nothing is known yet are left out.
     """
     known = constraint.T[~np.isnan(constraint).all(axis=0)]
-    return [*(normalised(column) for column in loss.T), *(signed(values) for values in known)]
+    losses = zip(loss.T, _worst(loss, constraint), strict=True)
+    return [*(normalised(*each) for each in losses), *(signed(values) for values in known)]
 
 
 def log_cost(cost: Floats) -> tuple[Floats, float]:
@@ -70,6 +74,16 @@ def below(loss: Floats) -> Ints:
     return np.asarray((no_worse & ~no_worse.T).sum(axis=1))
 
 
+def _worst(loss: Floats, constraint: Floats) -> Sequence[float | None]:
+    """(m,) the worst of each of several losses on their front; None where there is no front."""
+    good = feasible(loss, constraint)
+    some = loss[good if good.any() else np.isfinite(loss).all(axis=1)]
+    if loss.shape[1] == 1 or not len(some):
+        return [None] * loss.shape[1]
+    worst: list[float | None] = some[below(some) == 0].max(axis=0).tolist()
+    return worst
+
+
 def believed(
     models: Sequence[Process],
     y: Sequence[Floats],
@@ -87,8 +101,13 @@ def believed(
     held = [model.given(column[~np.isnan(column)]) for model, column in zip(models, y, strict=True)]
     worst = np.array([column.max() + _MARGIN for column in y[:m]])
     nothing = Belief(tuple(held[:m]), tuple(held[m:]), np.empty((0, m)), worst, width)
-    fitted = np.stack([loss.fitted for loss in held[:m]], axis=1)
-    return nothing.known(fitted[good]) if good.any() else nothing
+    if not good.any():
+        return nothing
+    found = nothing.known(np.stack([loss.fitted for loss in held[:m]], axis=1)[good])
+    if len(found.front) and m > 1:  # the front may grow at its ends
+        top, depth = found.front.max(axis=0), np.ptp(found.front, axis=0)
+        return replace(found, worst=np.maximum(worst, top + _BEYOND * depth))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +146,11 @@ class Belief:
     def expected(self, at: Floats) -> Floats:
         """(k, m) expected losses at (k, p)."""
         return np.stack([loss.expected(at) for loss in self.losses], axis=1)
+
+    @cached_property
+    def room(self) -> tuple[Floats, Floats]:
+        """The boxes of losses that improve on the front, low and high (k, m)."""
+        return boxes(self.front, self.worst)
 
     def known(self, losses: Floats) -> Belief:
         """The belief with these losses (k, m) as possible points of the front."""
@@ -202,7 +226,7 @@ class Belief:
                 found = log_ucb(mean[0], variance[0], float(self.worst[0]), self.width)
             value, *slopes = found
             return value, slopes[0][None], slopes[1][None]
-        return log_ehvi(mean, variance, self.front, self.worst)
+        return log_ehvi(mean, variance, *self.room)
 
 
 def _stack(parts: Sequence[tuple[Floats, ...]]) -> tuple[Floats, ...]:

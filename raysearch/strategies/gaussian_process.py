@@ -6,7 +6,8 @@ believed of any point told so far, t, times the probability that all constraints
 
     x = argmax  log EI(x; t) + sum_j log P(c_j(x) <= 0),    t = min over told points of E f
 
-With two losses the improvement is that of the hypervolume below their front (`belief`).
+With several losses the improvement is that of the hypervolume which their front dominates
+(`belief`), for fronts on which that takes less than about a second.
 Taking the belief at told points rather than what was told of them keeps noise out of t, and EI is
 the augmented one, which leaves what is known but for its noise.
 Points that are pending are believed to turn out as expected (the "kriging believer"). That
@@ -72,9 +73,10 @@ from .surrogate import (
 _BLOCK = 256  # candidates of the quasi-random sequence, for every point
 _BESTS, _NEAR = 8, 16  # points whose neighbours are candidates, and how many of each
 _STARTS = 6  # of the ascent
+_DEAREST = 1e5  # f^(m / 2), of a front of f points and m losses, for which volumes are computed
 _MANY = 64  # points pending, from which on functions are drawn
 _DELTA = 0.1  # probability that a confidence bound does not hold
-_STREAM = 5  # of random numbers for neighbours and moves
+_STREAM, _LUCK = 5, 9  # of random numbers: for neighbours and moves; for who of equals has them
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +214,8 @@ class GaussianProcess(Strategy[GaussianState]):
         space, rng = state.space, generator(state.seed, state.asked, _STREAM)
         wide = sequence(space, state.seed)((state.asked + 1) * _BLOCK, _BLOCK)
         broken = violations(state.constraint, len(state.x))
-        order = np.lexsort((below(state.loss), broken))
+        luck = generator(state.seed, state.asked, _LUCK).random(len(state.x))  # of a whole front
+        order = np.lexsort((luck, below(state.loss), broken))
         branch = neglected(space, state.asked, state.x, state.waiting, int(order[0]))
         own = inside(space, state.x, branch)
         if branch is not None:
@@ -225,7 +228,7 @@ class GaussianProcess(Strategy[GaussianState]):
         if space.constraints:
             x = x[space.allowed(space.decode(x))]
         x = x[inside(space, x, branch)]
-        if self._draws(state):
+        if self._draws(state, belief):
             x = x[np.argsort(-belief.drawn(features(space, x), rng), kind="stable")]
         elif len(x):
             promise = belief.promise(features(space, x))
@@ -242,10 +245,10 @@ class GaussianProcess(Strategy[GaussianState]):
         n = len(state.x)
         return math.sqrt(0.4 * math.log(state.space.dim * (n * math.pi) ** 2 / (6 * _DELTA)))
 
-    def _draws(self, state: GaussianState) -> bool:
+    def _draws(self, state: GaussianState, belief: Belief) -> bool:
         """Whether the promise is that of functions drawn from the belief."""
-        several = state.loss.shape[1] > 2
-        return self.acquisition == "thompson" or several or _is_crowded(state)
+        f, m = belief.front.shape
+        return self.acquisition == "thompson" or f ** (m / 2) > _DEAREST or _is_crowded(state)
 
 
 def _up_to_date(state: GaussianState) -> GaussianState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -11,12 +12,13 @@ from scipy.integrate import quad
 from scipy.stats import beta, cauchy, multivariate_normal, norm
 
 from raysearch.models.acquisition import log_aei, log_ehvi, log_ei, log_h, log_met, log_ucb
+from raysearch.models.boxes import boxes
 from raysearch.models.fitting import evidence, fit, prior
 from raysearch.models.gp import condition, inverse_root
 from raysearch.models.kernels import Layout, corners, distances, squares
 from raysearch.models.outputs import normalised
 from raysearch.models.paths import path
-from raysearch.strategies.belief import Belief, Price, log_cost
+from raysearch.strategies.belief import Belief, Price, believed, log_cost
 
 #: a plane, of which one side may be bent; a line, which may be; a mark
 LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]), np.array([1, 0, 1, 0]) > 0)
@@ -264,36 +266,77 @@ def test_losses_that_do_not_differ_are_zero(loss: list[float]) -> None:
     assert not normalised(np.array(loss)).any()
 
 
+def test_of_several_losses_the_worst_of_the_front_says_where_the_tail_begins() -> None:
+    loss = np.array([1.0] * 6 + [1.5, 2.0, 2.9, 3.1, 1e300, math.nan])
+    y = normalised(loss, worst=2.0)
+    np.testing.assert_allclose(np.diff(y)[5:9] / np.diff(y)[5], [1, 1, 1.8, 0.2])
+    assert y[9] == y[10] == y[11] == y.max()
+    np.testing.assert_array_equal(normalised(loss, worst=1.0), normalised(loss))
+
+
 FRONT = np.array([[-0.5, 0.6], [0.2, 0.1], [0.7, -0.4]])
-WORST = np.array([1.0, 1.0])
+FRONTS = {
+    2: FRONT,
+    3: np.array([[-0.5, 0.6, 0.3], [0.2, 0.1, 0.4], [0.7, -0.4, 0.8], [0.3, 0.7, -0.6]]),
+    4: np.array([[-0.5, 0.6, 0.3, 0.2], [0.2, 0.1, 0.4, 0.9], [0.7, -0.4, 0.8, -0.2]]),
+}
 
 
-def hypervolume(front: np.ndarray) -> float:
-    """The area between a front and WORST, by inclusion of sorted stripes."""
-    front = front[(front < WORST).all(axis=1)]
-    area, top = 0.0, WORST[1]
-    for a, b in front[np.argsort(front[:, 0])]:
-        if b < top:
-            area += (WORST[0] - a) * (top - b)
-            top = b
-    return area
+def volume(front: np.ndarray) -> float:
+    """What a front (f, m) dominates below 1, by inclusion and exclusion of orthants."""
+    total = 0.0
+    for size in range(1, len(front) + 1):
+        for some in itertools.combinations(front, size):
+            total -= (-1) ** size * (1.0 - np.max(some, axis=0)).clip(min=0).prod()
+    return total
 
 
-@pytest.mark.parametrize("mean", [(0.0, 0.0), (0.6, 0.8), (-1.0, 0.5)])
-def test_the_hypervolume_improves_as_in_simulations(mean: tuple[float, float]) -> None:
-    mean, spread = np.array(mean), np.array([0.5, 0.3])
-    draws = mean + spread * np.random.default_rng(0).standard_normal((20_000, 2))
-    before = hypervolume(FRONT)
-    gains = [hypervolume(np.concatenate([FRONT, draw[None]])) - before for draw in draws]
-    found = log_ehvi(mean[:, None], spread[:, None] ** 2, FRONT, WORST)[0]
-    assert math.exp(found[0]) == pytest.approx(np.mean(gains), abs=4 * np.std(gains) / 20_000**0.5)
+def ehvi(mean: np.ndarray, variance: np.ndarray, front: np.ndarray):
+    """As log_ehvi, at a single point."""
+    low, high = boxes(front, np.ones(front.shape[1]))
+    return log_ehvi(mean[:, None], variance[:, None], low, high)
 
 
-def test_slopes_of_the_hypervolume_are_differences() -> None:
-    at = np.array([0.1, -0.2, 0.4, 0.3])
+@pytest.mark.parametrize("m", [2, 3, 4])
+@pytest.mark.parametrize("shift", [0.0, 0.6, -1.0])
+def test_the_hypervolume_improves_as_in_simulations(m: int, shift: float) -> None:
+    front, mean = FRONTS[m], shift + np.array([0.0, 0.2, -0.1, 0.1])[:m]
+    spread = np.array([0.5, 0.3, 0.4, 0.6])[:m]
+    draws = mean + spread * np.random.default_rng(0).standard_normal((5_000, m))
+    before = volume(front)
+    gains = [volume(np.concatenate([front, draw[None]])) - before for draw in draws]
+    found = math.exp(ehvi(mean, spread**2, front)[0][0])
+    assert found == pytest.approx(np.mean(gains), abs=4 * np.std(gains) / 5_000**0.5)
+
+
+def test_of_two_losses_the_improvement_is_that_of_stripes() -> None:
+    """The integral of Phi Phi over what improves, stripe by stripe."""
+    mean, spread = np.array([0.3, 0.5]), np.array([0.5, 0.3])
+
+    def below(t: float, j: int) -> float:
+        return quad(lambda u: norm.cdf(u, mean[j], spread[j]), -8, t, epsabs=1e-13)[0]
+
+    ends, tops = [*FRONT[:, 0], 1.0], [1.0, *FRONT[:, 1]]
+    expected, start = 0.0, 0.0
+    for end, top in zip(ends, tops, strict=True):
+        expected += (below(end, 0) - start) * below(top, 1)
+        start = below(end, 0)
+    assert ehvi(mean, spread**2, FRONT)[0][0] == pytest.approx(math.log(expected), rel=1e-9)
+
+
+def test_what_is_certain_improves_by_what_it_adds() -> None:
+    for m, front in FRONTS.items():
+        point = np.array([0.1, 0.3, 0.2, -0.3])[:m]
+        expected = volume(np.concatenate([front, point[None]])) - volume(front)
+        assert math.exp(ehvi(point, np.full(m, 1e-14), front)[0][0]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_slopes_of_the_hypervolume_are_differences(m: int) -> None:
+    at = np.concatenate([[0.1, -0.2, 0.3, 0.2][:m], [0.4, 0.3, 0.2, 0.5][:m]])
 
     def both(u: np.ndarray):
-        return log_ehvi(u[:2, None], u[2:, None], FRONT, WORST)
+        return ehvi(u[:m], u[m:], FRONTS[m])
 
     _, by_mean, by_variance = both(at)
     found = differences(lambda u: both(u)[0][0], at)
@@ -316,6 +359,18 @@ def test_slopes_of_a_promise_with_constraints_and_costs_are_differences() -> Non
     np.testing.assert_allclose(priced.promise(at), without - 0.7 * cost.expected(at))
 
 
+def test_the_corner_lies_beyond_the_front_and_beyond_all_that_was_told() -> None:
+    x = points(20)
+    rising = normalised(values(x), worst=values(x).max())
+    models = [condition(LAYOUT, THETA, x)] * 2
+    everywhere = np.full(20, True)
+    opposed = believed(models, [rising, -rising], 2, everywhere)  # each point is on the front
+    depth = np.ptp(opposed.front, axis=0)
+    np.testing.assert_allclose(opposed.worst, opposed.front.max(axis=0) + 0.2 * depth)
+    alike = believed(models, [rising, rising], 2, everywhere)  # the best is the front
+    np.testing.assert_allclose(alike.worst, rising.max() + 0.1)
+
+
 def test_costs_are_compared_by_their_logarithms() -> None:
     logs, unit = log_cost(np.array([1.0, math.e**4, math.nan, 0.0, math.inf]))
     np.testing.assert_allclose(logs, [-1, 1, math.nan, math.nan, math.nan])
@@ -323,8 +378,9 @@ def test_costs_are_compared_by_their_logarithms() -> None:
     assert log_cost(np.array([3.0, 3.0]))[1] == 0
 
 
-def test_far_from_the_front_there_still_is_a_slope() -> None:
-    value, by_mean, _ = log_ehvi(np.full((2, 1), 50.0), np.full((2, 1), 1e-4), FRONT, WORST)
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_far_from_the_front_there_still_is_a_slope(m: int) -> None:
+    value, by_mean, _ = ehvi(np.full(m, 50.0), np.full(m, 1e-4), FRONTS[m])
     assert np.isfinite(value).all()
     assert (by_mean < 0).all()
 

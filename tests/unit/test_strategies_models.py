@@ -11,9 +11,11 @@ import pytest
 from raysearch.errors import UsageError
 from raysearch.rng import uniform
 from raysearch.space import Choice, Float, Int, Space
+from raysearch.strategies.belief import below
 from raysearch.strategies.branches import inside, neglected
 from raysearch.strategies.features import encoding, features
 from raysearch.strategies.gaussian_process import GaussianProcess
+from raysearch.strategies.moves import neighbours
 from raysearch.strategies.trust_region import TrustRegion, _succeeds
 from raysearch.trial import FOREIGN, Batch, Outcome
 
@@ -102,12 +104,42 @@ def test_a_front_is_filled() -> None:
     assert np.ptp(x[:, 0]) > 0.7
 
 
-def test_three_losses_are_weighed() -> None:
-    def outcome(x):
-        return Outcome(np.concatenate([fronts(x).loss, np.abs(x[:, :1] - 0.5)], axis=1))
+def anchors(*places):
+    """Squared distances from some places: the front is what lies between them."""
+    return lambda x: Outcome(((x[:, None] - np.array(places)) ** 2).sum(axis=2))
 
-    state = searched(GaussianProcess(), SQUARE, 24, outcome)
-    assert np.all(state.loss[8:].min(axis=0) < 0.25)
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_a_front_of_three_losses_is_filled(at_once) -> None:
+    triangle = anchors([0.1, 0.1], [0.9, 0.1], [0.1, 0.9])
+    x = searched(GaussianProcess(), SQUARE, 40, triangle, at_once).x[20:]
+    outside = np.maximum(x.sum(axis=1) - 1.0, 0.1 - x.min(axis=1))
+    assert np.median(outside) < 0.02
+    for corner in ([0.1, 0.1], [0.9, 0.1], [0.1, 0.9]):
+        assert np.linalg.norm(x - corner, axis=1).min() < 0.25
+
+
+def test_any_point_of_a_front_may_have_neighbours_among_the_candidates(monkeypatch) -> None:
+    state = searched(GaussianProcess(), SQUARE, 30, fronts)
+    parents = []
+
+    def recorded(space, x, step, draws):
+        parents.append(x)
+        return neighbours(space, x, step, draws)
+
+    monkeypatch.setattr("raysearch.strategies.gaussian_process.neighbours", recorded)
+    GaussianProcess().ask(state, 6)
+    assert [len(np.unique(x, axis=0)) for x in parents] == [8] * 6
+    every = np.unique(np.concatenate(parents), axis=0)
+    assert len(every) > 12
+    assert len(every) <= np.count_nonzero(below(state.loss) == 0)
+
+
+def test_where_boxes_would_be_too_many_functions_are_drawn(monkeypatch) -> None:
+    """Of 12 losses, 8 points of the front would have boxes by the hundred thousand."""
+    monkeypatch.setattr("raysearch.strategies.belief.log_ehvi", None)
+    places = [[0, 0], [0, 1], [1, 0], [1, 1], *np.random.default_rng(0).random((8, 2)).tolist()]
+    assert len(searched(GaussianProcess(), SQUARE, 11, anchors(*places)).x) == 11
 
 
 @pytest.mark.parametrize("strategy", METHODS, ids=repr)
@@ -212,6 +244,15 @@ TROUBLE = {
 def test_any_losses_are_borne(strategy, trouble) -> None:
     state = searched(strategy, SQUARE, 20, lambda x: Outcome(TROUBLE[trouble](x)), at_once=2)
     assert len(np.unique(state.x, axis=0)) == 20
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_any_two_losses_are_borne(trouble) -> None:
+    def outcome(x):
+        return Outcome(np.concatenate([TROUBLE[trouble](x), 1 - x[:, :1]], axis=1))
+
+    state = searched(GaussianProcess(initial=4), SQUARE, 12, outcome, at_once=2)
+    assert len(np.unique(state.x, axis=0)) == 12
 
 
 @pytest.mark.parametrize("values", [[0, 1e-300, 1e-300, 1e300], [0, 1e-5, 2e-5, 1e305]])
