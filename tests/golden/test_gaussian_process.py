@@ -18,7 +18,7 @@ from raysearch.models.gp import condition, inverse_root
 from raysearch.models.kernels import Layout, corners, distances, squares
 from raysearch.models.outputs import normalised
 from raysearch.models.paths import path
-from raysearch.strategies.belief import Belief, Price, believed, log_cost
+from raysearch.strategies.belief import Belief, Price, believed, log_cost, targets
 
 #: a plane, of which one side may be bent; a line, which may be; a mark
 LAYOUT = Layout(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 4]), np.array([1, 0, 1, 0]) > 0)
@@ -272,6 +272,17 @@ def test_of_several_losses_the_worst_of_the_front_says_where_the_tail_begins() -
     np.testing.assert_allclose(np.diff(y)[5:9] / np.diff(y)[5], [1, 1, 1.8, 0.2])
     assert y[9] == y[10] == y[11] == y.max()
     np.testing.assert_array_equal(normalised(loss, worst=1.0), normalised(loss))
+
+
+def test_targets_of_several_losses_go_by_the_front_that_meets_all_constraints() -> None:
+    loss = np.array(
+        [[0.0, 4.0], [1.0, 1.0], [3.0, 0.0], [99.0, 99.0], [-5.0, -5.0], [math.nan] * 2]
+    )
+    for broken, worst in ((1.0, (3.0, 4.0)), (0.0, (-5.0, -5.0))):
+        constraint = np.array([[0.0]] * 4 + [[broken]] + [[0.0]])
+        found = targets(loss, constraint)[:2]
+        expected = [normalised(loss[:, j], worst[j]) for j in range(2)]
+        np.testing.assert_array_equal(found, expected)
 
 
 FRONT = np.array([[-0.5, 0.6], [0.2, 0.1], [0.7, -0.4]])

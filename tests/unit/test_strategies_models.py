@@ -119,6 +119,16 @@ def test_a_front_of_three_losses_is_filled(at_once) -> None:
         assert np.linalg.norm(x - corner, axis=1).min() < 0.25
 
 
+def test_points_for_three_losses_do_not_depend_on_how_many_are_asked_for_at_once() -> None:
+    state = searched(GaussianProcess(), SQUARE, 14, anchors([0, 0], [1, 0], [0, 1]))
+    state, some = GaussianProcess().ask(state, 1)
+    _, once = GaussianProcess().ask(state, 3)
+    state, more = GaussianProcess().ask(state, 2)
+    _, last = GaussianProcess().ask(state, 1)
+    np.testing.assert_array_equal(np.concatenate([more.x, last.x]), once.x)
+    assert len(np.unique(np.concatenate([some.x, once.x]), axis=0)) == 4
+
+
 def test_any_point_of_a_front_may_have_neighbours_among_the_candidates(monkeypatch) -> None:
     state = searched(GaussianProcess(), SQUARE, 30, fronts)
     parents = []
