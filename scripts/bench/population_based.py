@@ -34,7 +34,7 @@ from raysearch import optim
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
 EPOCHS, HIDDEN, BATCH = 20, 32, 128
-MEMBERS, STRETCHES = 2, 20
+MEMBERS, STRETCHES, TURNS = 2, 20, 200
 SPACE = {
     "lr": rs.Float(1e-4, 1.0, log=True),
     "momentum": rs.Float(0.0, 0.99),
@@ -143,7 +143,7 @@ class Model:
 def ours(members: int = MEMBERS) -> tuple[float, float]:
     """Seconds a stretch, and an exploit."""
     pbt = rs.PopulationBased(
-        population=members, max_budget=STRETCHES, interval=1, exploit="tournament"
+        population=members, max_budget=TURNS, interval=1, exploit="tournament"
     )
     with tempfile.TemporaryDirectory() as folder:
         study = rs.search(
@@ -209,7 +209,7 @@ def theirs() -> tuple[float, float]:
             ),
             run_config=tune.RunConfig(
                 storage_path=folder,
-                stop={"training_iteration": STRETCHES},
+                stop={"training_iteration": TURNS},
                 callbacks=[Heard()],
                 verbose=0,
             ),
