@@ -34,6 +34,7 @@ from .trial import Floats
 
 METHODS = ("snes", "pgpe", "openai")
 
+_BLOCK = 2**16  # numbers that are copied at once
 _FAILURES = 10  # generations in a row in which all members failed
 
 
@@ -151,7 +152,7 @@ class _Run:
                         "mend the objective, or take a smaller step"
                     )
                 found = valid if len(valid) else np.array([np.inf])
-                rms = float(np.linalg.norm(state["sigma"])) / math.sqrt(len(state["sigma"]))
+                rms = _rms(state["sigma"])
                 yield (
                     {
                         "loss": float(found.mean()),
@@ -188,6 +189,12 @@ class _Run:
             "rule": memory.arrays(),
         }
         return loss, after
+
+
+def _rms(x: Vector) -> float:
+    """Root mean square, in float64; x may be too long to be copied as such."""
+    blocks = (x[k : k + _BLOCK].astype(np.float64) for k in range(0, len(x), _BLOCK))
+    return math.sqrt(sum(float(block @ block) for block in blocks) / len(x))
 
 
 def _checked(state: Mapping[str, Any] | None, begin: dict[str, Any]) -> dict[str, Any]:

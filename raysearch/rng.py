@@ -85,7 +85,7 @@ def uniform32(seed: int, first: int, n: int, width: int, stream: int = 0) -> NDA
     True
     """
     blocks = -(-width // (2 * _WORDS))
-    bits = np.random.Philox(key=seed, counter=[first * blocks, 0, stream, 5])
+    bits = _philox(seed, first * blocks, 0, stream, 5)
     halves = bits.random_raw(n * blocks * _WORDS).astype("<u8", copy=False).view("<u4")
     u = np.empty((width, n))
     np.multiply(halves.reshape(n, -1).T[:width], 2.0**-32, out=u)

@@ -26,7 +26,7 @@ class Surroundings:
 
     def __enter__(self) -> Self:
         self._folder = _folder()
-        self._environ = _environ()
+        self._mapping, self._environ = os.environ, _environ()
         self._main = threading.current_thread() is threading.main_thread()
         self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
@@ -54,6 +54,7 @@ class Surroundings:
         if self._folder is not None and _folder() != self._folder:
             with suppress(OSError):  # the trial may have removed it
                 os.chdir(self._folder)
+        os.environ = self._mapping  # noqa: B003 (a trial may have put another in its place)
         if _environ() != self._environ:
             for name in os.environb.keys() - self._environ.keys():
                 del os.environb[name]

@@ -114,7 +114,7 @@ class _Number(Parameter):
             inside = self.low * np.expm1(u * self._span) + self.low
         else:
             inside = u * self._span + self.low
-        inside = np.minimum(inside, self.high)
+        inside = np.asarray(np.minimum(inside, self.high))
         inside[u >= 1] = self.high  # exactly
         return inside
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..rng import uniform32
+from ..rng import uniform, uniform32
 from ..trial import FOREIGN, Batch, Floats, Ints
 from .base import State
 from .coordinates import snapped
@@ -44,8 +44,9 @@ def bred(
     def propose(numbers: Ints, u: Floats) -> Floats:
         return children(space, parents, u, tournament, sigma=sigma)
 
-    if len(parents):
-        x, known = settle(space, *settled, width(d), propose, uniform32, litter=2)
+    if len(parents):  # one number of 32 bits does not tell a million siblings apart
+        draw = uniform32 if d > 1 else uniform
+        x, known = settle(space, *settled, width(d), propose, draw, litter=2)
     else:
         x, known = settle(space, *settled, d, lambda _, u: snapped(space, u))
     number = np.arange(state.asked, state.asked + len(x))

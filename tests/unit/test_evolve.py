@@ -230,3 +230,10 @@ def test_a_class_is_made_an_instance_of():
 def test_arguments_are_checked_at_once(options, words):
     with pytest.raises(UsageError, match=words):
         rs.evolve(**{"objective": sphere, "start": np.ones(40), "address": "inline", **options})
+
+
+@pytest.mark.parametrize("step", [1e-25, 1e20])
+def test_sigma_is_told_however_small_or_large_it_is(step):
+    start = np.zeros(100_000, np.float32)
+    (metrics, _), *_ = run(start=start, step=step, method="openai", generations=1)
+    assert metrics["sigma"] == pytest.approx(step, rel=1e-6)

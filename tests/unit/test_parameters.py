@@ -44,6 +44,13 @@ def test_logarithmic_bins_end_where_they_would_without_a_table(monkeypatch, n, r
     assert_array_equal(found, many.bin(u))
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_a_single_number_is_decoded(log):
+    parameter = Float(1, 4, log=log)
+    assert parameter.decode(np.array(1.0)) == 4
+    assert parameter.decode(np.array(0.5)) == pytest.approx(2.0 if log else 2.5)
+
+
 @given(parameter=parameters(), u=unit)
 def test_decode_then_encode_then_decode_changes_nothing(parameter, u):
     values = parameter.decode(np.array(u))

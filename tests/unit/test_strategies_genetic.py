@@ -122,6 +122,13 @@ def test_categories_come_from_either_parent():
     assert np.mean(np.abs(mixed - 0.5) < 0.2) > 0.97
 
 
+def test_a_million_children_of_few_parents_differ_in_one_dimension():
+    ga = GeneticAlgorithm(population=16)
+    state, batch = ga.ask(ga.init(Space({"x": Float(0, 1)}), 0), 16)
+    _, batch = ga.ask(ga.tell(state, batch, Outcome(batch.x.copy())), 1_000_000)
+    assert len(np.unique(batch.x)) == 1_000_000
+
+
 def test_gaussian_steps_have_their_size():
     space = Space({"x": Float(0, 1)})
     child = bred(space, np.array([[0.5]]), sigma=0.05)
