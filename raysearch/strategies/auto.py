@@ -11,7 +11,8 @@ fits counts:
                                                                     several objectives
     no more trials than 8, or than run at once                      QuasiRandom
     no more configurations than 8, or than trials                   QuasiRandom
-    several objectives    up to four, at most 300 trials, not quick GaussianProcess
+    several objectives    two or three, at most 300 trials,         GaussianProcess
+                          not quick
                           more, at most 300 trials, not quick       TPE
                           otherwise                                 NSGA2
     quick trials          at most 300                               TPE
@@ -48,7 +49,7 @@ from .trust_region import TrustRegion
 
 _FIRST = 8  # points that model-based strategies begin with, before they know anything
 _FEW = 300  # trials in which models of the whole space go furthest
-_FRONTS = 4  # objectives up to which the volume of their front leads furthest
+_FRONTS = 3  # objectives up to which the volume of their front leads furthest
 _MANY = 2_000  # parameters for which models have not been tried
 _QUICK = 0.02  # seconds, about what a suggestion of a Gaussian process takes
 _MINUTE = 60.0

@@ -142,9 +142,7 @@ class Model:
 
 def ours(members: int = MEMBERS) -> tuple[float, float]:
     """Seconds a stretch, and an exploit."""
-    pbt = rs.PopulationBased(
-        population=members, max_budget=TURNS, interval=1, exploit="tournament"
-    )
+    pbt = rs.PopulationBased(population=members, max_budget=TURNS, interval=1, exploit="tournament")
     with tempfile.TemporaryDirectory() as folder:
         study = rs.search(
             Model, SPACE, pbt, study=f"{folder}/pbt", concurrency=MEMBERS, progress=False
