@@ -8,7 +8,7 @@ cut off, at a distance that the better half of the losses says, and everything i
     y <- (y - mean) / standard deviation
 
 Of several losses a bad one may be the price of a good one, and half of them may be the least there
-is. So it is the worst of the front that says where the tail begins:
+is. So the tail does not begin before what the worst of the front says, if that is further away:
 
     y <- min(y, worst + (worst - least))
 
@@ -21,12 +21,15 @@ Of constraints the sign is what matters: their values c are only scaled, and cut
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import numpy as np
 
 from ..trial import Floats
 
-_LARGEST = 8e307  # differences of such losses are finite
+_LARGEST = 2e307  # three differences of such losses are finite
 _TAIL, _BEYOND = 2.0, 1.0  # of the median's depth, of the depth of the front's worst
+_END = itemgetter(1)
 _STEEPEST = 3.0  # of a constraint, in the usual size of its values
 
 
@@ -46,11 +49,12 @@ def normalised(loss: Floats, worst: float | None = None) -> Floats:
     y = np.clip(loss[known], -_LARGEST, _LARGEST)
     least = float(y.min())
     y = y - least
-    unit, tail = 0.0 if worst is None else min(worst, _LARGEST) - least, _BEYOND
-    if unit <= 0:
-        unit = float(np.median(y)) or (float(np.median(y[y > 0])) if y.any() else 1.0)
-        tail = _TAIL
-    y = np.minimum(y, (1.0 + tail) * unit) / unit
+    depth = float(np.median(y))
+    front = 0.0 if worst is None else min(worst, _LARGEST) - least
+    if depth == front == 0.0:
+        depth = float(np.median(y[y > 0])) if y.any() else 1.0
+    unit, end = max((depth, (1.0 + _TAIL) * depth), (front, (1.0 + _BEYOND) * front), key=_END)
+    y = np.minimum(y, end) / unit
     filled = np.full(len(loss), y.max())
     filled[known] = y
     centred = filled - filled.mean()

@@ -7,7 +7,7 @@ believed of any point told so far, t, times the probability that all constraints
     x = argmax  log EI(x; t) + sum_j log P(c_j(x) <= 0),    t = min over told points of E f
 
 With several losses the improvement is that of the hypervolume which their front dominates
-(`belief`), for fronts on which that takes less than about a second.
+(`belief`), for fronts on which that takes no more than a second or two.
 Taking the belief at told points rather than what was told of them keeps noise out of t, and EI is
 the augmented one, which leaves what is known but for its noise.
 Points that are pending are believed to turn out as expected (the "kriging believer"). That
@@ -48,11 +48,11 @@ from ..errors import UsageError
 from ..models.threads import one_thread
 from ..rng import generator
 from ..space import Space
-from ..trial import Batch, Floats, Outcome
+from ..trial import Batch, Floats, Ints, Outcome
 from .ascent import climb
 from .base import Strategy
 from .belief import Belief, Price, believed, below, feasible, log_cost, targets
-from .branches import inside, neglected
+from .branches import Mask, inside, neglected
 from .features import encoding, features
 from .known import Known
 from .moves import neighbours
@@ -211,12 +211,21 @@ class GaussianProcess(Strategy[GaussianState]):
 
     def _most_promising(self, state: GaussianState, belief: Belief) -> tuple[Floats, Known]:
         """The point (1, d) that promises most of those that may be proposed, if there is any."""
-        space, rng = state.space, generator(state.seed, state.asked, _STREAM)
-        wide = sequence(space, state.seed)((state.asked + 1) * _BLOCK, _BLOCK)
         broken = violations(state.constraint, len(state.x))
         luck = generator(state.seed, state.asked, _LUCK).random(len(state.x))  # of a whole front
         order = np.lexsort((luck, below(state.loss), broken))
-        branch = neglected(space, state.asked, state.x, state.waiting, int(order[0]))
+        branch = neglected(state.space, state.asked, state.x, state.waiting, int(order[0]))
+        x, known = self._best_of(state, belief, order, branch)
+        if not inside(state.space, x, branch).all():  # nothing is left of the branch
+            x, known = self._best_of(state, belief, order, None)
+        return x, known
+
+    def _best_of(
+        self, state: GaussianState, belief: Belief, order: Ints, branch: Mask | None
+    ) -> tuple[Floats, Known]:
+        """Likewise of a branch, as long as something is left there; order: told points, by rank."""
+        space, rng = state.space, generator(state.seed, state.asked, _STREAM)
+        wide = sequence(space, state.seed)((state.asked + 1) * _BLOCK, _BLOCK)
         own = inside(space, state.x, branch)
         if branch is not None:
             belief = belief.among(own & feasible(state.loss, state.constraint))

@@ -16,7 +16,7 @@ from raysearch.models.boxes import boxes
 from raysearch.models.fitting import evidence, fit, prior
 from raysearch.models.gp import condition, inverse_root
 from raysearch.models.kernels import Layout, corners, distances, squares
-from raysearch.models.outputs import normalised
+from raysearch.models.outputs import normalised, signed
 from raysearch.models.paths import path
 from raysearch.strategies.belief import Belief, Price, believed, log_cost, targets
 
@@ -272,6 +272,19 @@ def test_of_several_losses_the_worst_of_the_front_says_where_the_tail_begins() -
     np.testing.assert_allclose(np.diff(y)[5:9] / np.diff(y)[5], [1, 1, 1.8, 0.2])
     assert y[9] == y[10] == y[11] == y.max()
     np.testing.assert_array_equal(normalised(loss, worst=1.0), normalised(loss))
+
+
+def test_where_several_losses_nearly_agree_the_tail_begins_no_sooner_than_for_one() -> None:
+    loss = np.array([1.0, 1.01, 2.0, 3.0, 4.0])
+    np.testing.assert_array_equal(normalised(loss, worst=1.01), normalised(loss))
+
+
+def test_losses_and_constraints_may_end_where_numbers_do() -> None:
+    largest = np.finfo(float).max
+    loss = np.array([largest, -largest, largest, -largest, 0.0, largest])
+    for worst in (None, 0.0, largest):
+        assert np.isfinite(normalised(loss, worst)).all()
+    assert signed(np.array([1e308, -1e308, math.inf])).tolist() == [3.0, -3.0, 3.0]
 
 
 def test_targets_of_several_losses_go_by_the_front_that_meets_all_constraints() -> None:

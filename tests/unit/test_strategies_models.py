@@ -406,8 +406,14 @@ TREE = Space(
         **{f"{b}{i}": Float(0, 1).when(branch=b) for b in "ab" for i in range(4)},
     }
 )
-A = [True] * 6 + [False] * 4  # what is active in the branches
-B = [True, True] + [False] * 4 + [True] * 4
+A = [False] * 2 + [True] * 4 + [False] * 4  # the parameters of the branches
+B = [False] * 6 + [True] * 4
+SWITCHES = Space(
+    {
+        **{f"on{i}": Choice([False, True]) for i in range(6)},
+        **{f"x{i}": Float(0, 1).when(**{f"on{i}": True}) for i in range(6)},
+    }
+)
 AT_A, AT_B = TREE.snap(np.array([[0.2] * 10, [0.8] * 10]))
 
 
@@ -423,7 +429,7 @@ def two_valleys(x):
 @pytest.mark.parametrize(
     ("a", "b", "waiting", "asked", "best", "branch"),
     [
-        (9, 9, 0, 9, 0, B),  # b has 5 free parameters
+        (9, 9, 0, 9, 0, B),  # b has 4 parameters, and x
         (9, 9, 0, 10, 0, None),  # one of three suggestions
         (9, 10, 0, 9, 0, None),
         (9, 8, 2, 9, 0, None),  # pending ones count
@@ -441,6 +447,33 @@ def test_branches_tried_less_than_their_parameters_ask_for(
         TREE, asked, told, np.reshape([AT_B] * waiting, (waiting, 10)), best % (a + b)
     )
     assert (found if found is None else found.tolist()) == branch
+
+
+def test_switches_have_a_branch_each_and_not_one_for_each_combination() -> None:
+    told = SWITCHES.snap(uniform(0, 0, 24, SWITCHES.dim))
+    best = int(SWITCHES.active(SWITCHES.decode(told)).sum(axis=1).argmax())
+    for asked in range(0, 60, 3):
+        assert neglected(SWITCHES, asked, told, told[:0], best) is None
+
+
+def test_where_nothing_is_left_of_a_branch_the_whole_space_is_searched() -> None:
+    """Branch b has four parameters and one legal point."""
+    space = Space(
+        {
+            "branch": Choice(["a", "b"]),
+            **{f"x{i}": Float(0, 1).when(branch="a") for i in range(4)},
+            **{f"n{i}": Int(0, 2).when(branch="b") for i in range(4)},
+        },
+        [lambda c: c["branch"] == "a" or all(c[f"n{i}"] == 1 for i in range(4))],
+    )
+
+    def loss(x):
+        of_a = space.active(space.decode(x))[:, 1]
+        return Outcome(np.where(of_a, ((x[:, 1:5] - 0.3) ** 2).sum(axis=1), 2.0)[:, None])
+
+    found = searched(GaussianProcess(), space, 48, loss).loss[:, 0]
+    assert np.sum(found == 2.0) == 1
+    assert np.median(found[24::3]) < 1e-3
 
 
 def test_without_conditions_there_are_no_branches() -> None:
