@@ -42,13 +42,13 @@ class Surroundings:
     ) -> None:
         self._restore()
         random.setstate(self._random)
-        np.random.set_state(self._numpy)  # noqa: NPY002
+        np.random.set_state(self._numpy)  # noqa: NPY002 (likewise)
 
     def renew(self, seed: int) -> None:
         """Put everything back, and start the global generators from the seed."""
         self._restore()
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002 (that the user's code may draw from)
 
     def _restore(self) -> None:
         if self._folder is not None and _folder() != self._folder:

@@ -8,9 +8,9 @@ cut off, at a distance that the better half of the losses says, and everything i
     y <- (y - mean) / standard deviation
 
 Of several losses a bad one may be the price of a good one, and half of them may be the least there
-is. So the tail does not begin before what the worst of the front says, if that is further away:
+is. So the worst of their front may say that the tail begins further away:
 
-    y <- min(y, worst + (worst - least))
+    y <- min(y, max(median + 2 (median - least), worst + (worst - least)))
 
 A trial that failed, or whose loss is infinite, is as bad as the worst that did not.
 
@@ -21,15 +21,12 @@ Of constraints the sign is what matters: their values c are only scaled, and cut
 
 from __future__ import annotations
 
-from operator import itemgetter
-
 import numpy as np
 
 from ..trial import Floats
 
 _LARGEST = 2e307  # three differences of such losses are finite
 _TAIL, _BEYOND = 2.0, 1.0  # of the median's depth, of the depth of the front's worst
-_END = itemgetter(1)
 _STEEPEST = 3.0  # of a constraint, in the usual size of its values
 
 
@@ -50,10 +47,10 @@ def normalised(loss: Floats, worst: float | None = None) -> Floats:
     least = float(y.min())
     y = y - least
     depth = float(np.median(y))
-    front = 0.0 if worst is None else min(worst, _LARGEST) - least
+    front = 0.0 if worst is None else float(np.clip(worst, -_LARGEST, _LARGEST)) - least
     if depth == front == 0.0:
         depth = float(np.median(y[y > 0])) if y.any() else 1.0
-    unit, end = max((depth, (1.0 + _TAIL) * depth), (front, (1.0 + _BEYOND) * front), key=_END)
+    end, unit = max(((1.0 + _TAIL) * depth, depth), ((1.0 + _BEYOND) * front, front))
     y = np.minimum(y, end) / unit
     filled = np.full(len(loss), y.max())
     filled[known] = y

@@ -282,7 +282,7 @@ def test_where_several_losses_nearly_agree_the_tail_begins_no_sooner_than_for_on
 def test_losses_and_constraints_may_end_where_numbers_do() -> None:
     largest = np.finfo(float).max
     loss = np.array([largest, -largest, largest, -largest, 0.0, largest])
-    for worst in (None, 0.0, largest):
+    for worst in (None, -math.inf, 0.0, largest):
         assert np.isfinite(normalised(loss, worst)).all()
     assert signed(np.array([1e308, -1e308, math.inf])).tolist() == [3.0, -3.0, 3.0]
 
